@@ -1,0 +1,268 @@
+"""Typed settings: one YAML profile, then environment variables, validated once.
+
+A profile may name a `base` profile, whose settings it then changes. Environment variables change
+single settings and win: `CSM_AGENT__STT__MODEL=base.en` sets `stt.model`. Values are read as YAML,
+so `false`, `3` and `[a, b]` mean what they look like.
+"""
+
+import difflib
+import os
+import types
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agent.resources import configs_dir
+
+ENV_PREFIX = "CSM_AGENT__"
+
+
+class ConfigError(ValueError):
+    """A profile that cannot be used; the message says which setting, and what to do."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(_Section):
+    """The web server and its limits."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(7860, ge=0, le=65535, description="Port; 0 picks a free one.")
+    max_sessions: int = Field(4, ge=1, le=1000, description="Conversations at once.")
+    allowed_origins: tuple[str, ...] = Field(
+        (), description="Web origins besides the server's own that may connect; '*' allows all."
+    )
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    ice_servers: tuple[str, ...] = Field((), description="STUN/TURN URLs for WebRTC callers.")
+    idle_timeout_s: float = Field(300, gt=0, description="Hang up after this much silence.")
+    drain_timeout_s: float = Field(30, ge=0, description="What Ctrl-C waits for live calls.")
+
+
+class VADSettings(_Section):
+    """Voice activity detection: is somebody speaking?"""
+
+    engine: Literal["silero", "webrtc", "hybrid"] = "silero"
+    confidence: float = Field(0.7, ge=0, le=1)
+    start_s: float = Field(0.2, gt=0, le=2, description="Speech needed before it counts.")
+    stop_s: float = Field(0.2, gt=0, le=5, description="Silence needed before it ended.")
+    min_volume: float = Field(0.3, ge=0, le=1, description="Quieter sound never counts.")
+    aggressiveness: int = Field(2, ge=0, le=3, description="WebRTC VAD only: 3 is strictest.")
+
+
+class TurnSettings(_Section):
+    """The end of the caller's turn: has he finished, or only paused?"""
+
+    detector: Literal["smart", "silence"] = Field(
+        "smart", description="smart-turn v3 beside the silence timeout, or the timeout alone."
+    )
+    silence_s: float = Field(1.5, gt=0, le=10, description="A pause this long ends any turn.")
+
+
+class STTSettings(_Section):
+    """Speech recognition by faster-whisper."""
+
+    model: str = Field("tiny.en", description="Name (csm-agent models list) or folder.")
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    compute_type: str = "int8"
+    threads: int = Field(0, ge=0, description="CPU threads; 0 is one per core.")
+    interim_interval_s: float = Field(0.6, ge=0, description="Live captions; 0 turns them off.")
+
+
+class LLMSettings(_Section):
+    """The text model: embedded, Ollama's, or any OpenAI-compatible endpoint."""
+
+    provider: Literal["embedded", "ollama", "openai"] = "embedded"
+    model: str = Field("smollm2-135m-instruct", description="Name, or GGUF file if embedded.")
+    base_url: str | None = Field(None, description="Endpoint, such as http://localhost:8000/v1.")
+    api_key_env: str = Field("OPENAI_API_KEY", description="Variable that holds the API key.")
+    temperature: float | None = Field(None, ge=0, le=2)
+    max_tokens: int = Field(160, ge=1, le=4096)
+    timeout_s: float = Field(10, gt=0, le=120, description="Silence from the endpoint is an error.")
+    context_tokens: int = Field(2048, ge=512, description="Per conversation; embedded only.")
+
+
+class TTSSettings(_Section):
+    """The voice."""
+
+    engine: Literal["kokoro"] = "kokoro"
+    model: str = Field("kokoro-82m", description="Name (csm-agent models list) or ONNX file.")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 is one per core.")
+
+
+class Settings(_Section):
+    """Everything that a profile may set."""
+
+    server: ServerSettings = ServerSettings()
+    vad: VADSettings = VADSettings()
+    turn: TurnSettings = TurnSettings()
+    stt: STTSettings = STTSettings()
+    llm: LLMSettings = LLMSettings()
+    tts: TTSSettings = TTSSettings()
+    persona: str = Field("ada", description="Who answers when the caller does not choose.")
+    personas_dir: Path | None = Field(None, description="More personas, beside those shipped.")
+    transports: tuple[Literal["websocket", "webrtc"], ...] = ("websocket", "webrtc")
+
+
+def profile_names() -> list[str]:
+    """The profiles that ship, with `auto` first."""
+    return ["auto", *sorted(p.stem for p in configs_dir().glob("*.yaml") if p.stem != "auto")]
+
+
+def load_settings(
+    profile: str | Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Reads a profile by name or path and validates it once.
+
+    Args:
+        profile: A shipped profile's name, or a YAML file.
+        overrides: Settings by dotted name (`{"server.port": 8000}`), as the command line gives
+            them; they win over everything.
+        environ: The environment; `os.environ` if None.
+
+    Raises:
+        ConfigError: Unknown profile, unreadable file, unknown setting or illegal value.
+    """
+    data = _read_profile(profile)
+    for name, text in sorted((os.environ if environ is None else environ).items()):
+        if name.startswith(ENV_PREFIX):
+            path = name.removeprefix(ENV_PREFIX).lower().split("__")
+            _set(data, path, _parse_value(name, text), name)
+    for dotted, value in (overrides or {}).items():
+        _set(data, dotted.split("."), value, dotted)
+    return validate(data, source=f"profile {str(profile)!r}")
+
+
+def validate(data: Mapping[str, Any], *, source: str) -> Settings:
+    """Turns plain data into `Settings`.
+
+    Raises:
+        ConfigError: One sentence for the first thing that is wrong, with the nearest right name.
+    """
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(explain(error, source, Settings)) from None
+
+
+def _read_profile(profile: str | Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    path = _profile_path(profile)
+    if path in seen:
+        raise ConfigError(f"Profile {path} is its own base.")
+    data = read_yaml(path, "profile")
+    base = data.pop("base", None)
+    if base is None:
+        return data
+    beside = path.parent / str(base)
+    return _merge(_read_profile(beside if beside.is_file() else str(base), (*seen, path)), data)
+
+
+def _profile_path(profile: str | Path) -> Path:
+    given = Path(profile).expanduser()
+    if given.suffix in {".yaml", ".yml"}:
+        if given.is_file():
+            return given.resolve()
+        raise ConfigError(f"There is no profile file {given}.")
+    shipped = configs_dir() / f"{profile}.yaml"
+    if shipped.is_file():
+        return shipped
+    raise ConfigError(
+        f"There is no profile {str(profile)!r}{nearest(str(profile), profile_names())}"
+    )
+
+
+def read_yaml(path: Path, what: str) -> dict[str, Any]:
+    """Reads a YAML mapping.
+
+    Raises:
+        ConfigError: The file cannot be read, or is not a mapping.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"The {what} {path} is not valid YAML{where}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The {what} {path} cannot be read: {error}.") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"The {what} {path} must be a mapping of settings.")
+    return data
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error sentence: the nearest known name, or all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(names)}."
+
+
+def _parse_value(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"The value of {name} is not valid YAML.") from None
+
+
+def _set(data: dict[str, Any], path: list[str], value: Any, source: str) -> None:
+    *parents, last = path
+    for parent in parents:
+        child = data.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"{source} does not name a setting: {parent!r} has no parts.")
+        data = child
+    data[last] = value
+
+
+def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in change.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def explain(error: ValidationError, source: str, model: type[BaseModel]) -> str:
+    """The first thing that is wrong, as one sentence."""
+    # A misspelt name explains the setting that is then missing, so it comes first.
+    errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    first = errors[0]
+    path = [str(part) for part in first["loc"]]
+    dotted = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(model, path[:-1])
+        return f"Unknown setting {dotted!r} in {source}{nearest(path[-1], known)}"
+    if first["type"] == "missing":
+        return f"Setting {dotted!r} is missing in {source}."
+    return f"Setting {dotted!r} in {source} is {first['input']!r}: {first['msg']}."
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        field = model.model_fields.get(part)
+        inner = _model_in(field.annotation) if field else None
+        if inner is None:
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    options = (
+        get_args(annotation) if get_origin(annotation) in {Union, types.UnionType} else [annotation]
+    )
+    return next(
+        (o for o in options if isinstance(o, type) and issubclass(o, BaseModel)),
+        None,
+    )

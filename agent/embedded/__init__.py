@@ -1,0 +1,1 @@
+"""Models small enough to run beside the agent on a laptop: its voice and its language model."""

@@ -1,0 +1,86 @@
+"""The pipeline of one conversation, from ear to mouth."""
+
+from pipecat.audio.turn.smart_turn.base_smart_turn import SmartTurnParams
+from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
+from pipecat.audio.vad.silero import SileroVADAnalyzer
+from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import (
+    LLMContextAggregatorPair,
+    LLMUserAggregatorParams,
+)
+from pipecat.transports.base_transport import BaseTransport
+from pipecat.turns.user_stop import (
+    BaseUserTurnStopStrategy,
+    SpeechTimeoutUserTurnStopStrategy,
+    TurnAnalyzerUserTurnStopStrategy,
+)
+from pipecat.turns.user_turn_strategies import UserTurnStrategies
+from pipecat_webrtcvad import HybridVADAnalyzer, WebRTCVADAnalyzer
+
+from agent.apology import Apology
+from agent.config import Settings, TurnSettings, VADSettings
+from agent.input_audio import InputAudioNormalizer
+from agent.persona import Persona
+from agent.services import Services
+
+# Whisper, Silero and smart-turn hear 16 kHz; Kokoro and CSM speak 24 kHz.
+AUDIO_IN_HZ = 16_000
+AUDIO_OUT_HZ = 24_000
+
+
+def build_pipeline(
+    transport: BaseTransport, persona: Persona, services: Services, settings: Settings
+) -> tuple[Pipeline, LLMContextAggregatorPair]:
+    """Builds one caller's pipeline; only the models behind `services` are shared.
+
+    Returns:
+        The pipeline, and the aggregators that keep the conversation for the language model.
+    """
+    aggregators = LLMContextAggregatorPair(
+        LLMContext(),
+        user_params=LLMUserAggregatorParams(
+            vad_analyzer=build_vad(settings.vad),
+            user_turn_strategies=UserTurnStrategies(stop=[build_turn_stop(settings.turn)]),
+        ),
+    )
+    pipeline = Pipeline(
+        [
+            transport.input(),
+            InputAudioNormalizer(),
+            services.build_stt(persona),
+            aggregators.user(),
+            Apology(persona.apology),
+            services.build_llm(persona),
+            services.build_tts(persona),
+            transport.output(),
+            aggregators.assistant(),
+        ]
+    )
+    return pipeline, aggregators
+
+
+def build_vad(settings: VADSettings) -> VADAnalyzer:
+    """The voice activity detector that the settings name."""
+    params = VADParams(
+        confidence=settings.confidence,
+        start_secs=settings.start_s,
+        stop_secs=settings.stop_s,
+        min_volume=settings.min_volume,
+    )
+    match settings.engine:
+        case "silero":
+            return SileroVADAnalyzer(params=params)
+        case "webrtc":
+            return WebRTCVADAnalyzer(params=params, mode=settings.aggressiveness)
+        case "hybrid":
+            return HybridVADAnalyzer(params=params, mode=settings.aggressiveness)
+
+
+def build_turn_stop(settings: TurnSettings) -> BaseUserTurnStopStrategy:
+    """What decides that the caller has finished: smart-turn beside a timeout, or the timeout."""
+    if settings.detector == "smart":
+        analyzer = LocalSmartTurnAnalyzerV3(params=SmartTurnParams(stop_secs=settings.silence_s))
+        return TurnAnalyzerUserTurnStopStrategy(turn_analyzer=analyzer)
+    return SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=settings.silence_s)

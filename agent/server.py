@@ -1,0 +1,232 @@
+"""The server as one ASGI app: the page, its websocket and WebRTC doors, health and metrics."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, HTTPException, Request, Response, WebSocket
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+from loguru import logger
+from pipecat.transports.base_transport import TransportParams
+from pipecat.transports.smallwebrtc.connection import IceServer, SmallWebRTCConnection
+from pipecat.transports.smallwebrtc.request_handler import (
+    IceCandidate,
+    SmallWebRTCPatchRequest,
+    SmallWebRTCRequest,
+    SmallWebRTCRequestHandler,
+)
+from pipecat.transports.smallwebrtc.transport import SmallWebRTCTransport
+from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+
+from agent import __version__
+from agent.body_limit import BodyLimit
+from agent.calls import Calls, Unavailable
+from agent.config import Settings
+from agent.lines import Line
+from agent.metrics import Metrics
+from agent.origins import Origins
+from agent.resources import page_dir
+from agent.wire import GuardedSerializer
+
+# Websocket close codes, RFC 6455 section 7.4.
+_POLICY_VIOLATION = 1008
+_TRY_AGAIN_LATER = 1013
+
+_FOREIGN = "This page may not use the server; see server.allowed_origins."
+_LAPSED = "The reservation has lapsed. Please start again."
+
+
+class StartRequest(BaseModel):
+    """What a client asks for before it connects."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    persona: str | None = Field(None, max_length=40)
+    transport: str = Field("websocket", max_length=20)
+
+
+class Offer(BaseModel):
+    """A WebRTC offer as Pipecat's client sends it."""
+
+    sdp: str
+    type: str
+    pc_id: str | None = None
+    restart_pc: bool | None = None
+
+
+class Candidates(BaseModel):
+    """Trickled ICE candidates."""
+
+    class Candidate(BaseModel):
+        """One candidate line of an SDP."""
+
+        candidate: str
+        sdp_mid: str
+        sdp_mline_index: int
+
+    pc_id: str
+    candidates: list[Candidate] = Field(max_length=100)
+
+
+def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
+    """Builds the app around `calls`, which must be made ready by whoever loads the models."""
+    webrtc = SmallWebRTCRequestHandler(
+        ice_servers=[IceServer(urls=url) for url in settings.server.ice_servers]
+    )
+    origins = Origins(settings.server.host, settings.server.allowed_origins)
+    webrtc_calls: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await calls.cancel()
+        await webrtc.close()
+
+    app = FastAPI(title="csm-agent", version=__version__, lifespan=lifespan, docs_url=None)
+    app.add_middleware(BodyLimit)
+
+    async def check_origin(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        if not origins.allow(request.headers):
+            return JSONResponse({"error": _FOREIGN}, 403)
+        return await call_next(request)
+
+    app.add_middleware(BaseHTTPMiddleware, dispatch=check_origin)
+
+    @app.exception_handler(HTTPException)
+    async def in_words(request: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": error.detail}, error.status_code)
+
+    @app.get("/api/personas")
+    async def personas() -> dict[str, object]:
+        shown = {"name", "display_name", "description", "language", "greeting"}
+        return {
+            "default": settings.persona,
+            "personas": [p.model_dump(include=shown) for p in calls.personas.values()],
+        }
+
+    @app.get("/api/config")
+    async def config() -> dict[str, object]:
+        return {
+            "version": __version__,
+            "transports": settings.transports,
+            "max_sessions": settings.server.max_sessions,
+            "ice_servers": [{"urls": url} for url in settings.server.ice_servers],
+        }
+
+    @app.post("/api/start")
+    async def start(request: StartRequest) -> dict[str, str]:
+        if request.transport not in settings.transports:
+            raise HTTPException(422, f"There is no transport {request.transport!r} here.")
+        line = _reserve(calls, request.persona or settings.persona)
+        door = "/ws" if request.transport == "websocket" else "/api/offer"
+        return {"session": line.token, "url": f"{door}?session={line.token}"}
+
+    @app.websocket("/ws")
+    async def websocket_call(
+        websocket: WebSocket, session: str | None = None, persona: str | None = None
+    ) -> None:
+        if not origins.allow(websocket.headers):
+            await websocket.close(_POLICY_VIOLATION, _FOREIGN)
+            return
+        # A browser cannot read why a handshake failed, so refusals come after it.
+        await websocket.accept()
+        line = await _line_for(websocket, calls, session, persona or settings.persona)
+        if line is None:
+            return
+        transport = FastAPIWebsocketTransport(
+            websocket,
+            FastAPIWebsocketParams(
+                serializer=GuardedSerializer(),
+                audio_in_enabled=True,
+                audio_out_enabled=True,
+                audio_out_end_silence_secs=0,
+            ),
+        )
+        await calls.run(line, transport, "websocket")
+
+    @app.post("/api/offer")
+    async def offer(request: Offer, session: str | None = None) -> dict[str, str]:
+        # With a peer's id the offer renegotiates a call that already holds its line.
+        line = None if request.pc_id else calls.take(session or "")
+        if line is None and not request.pc_id:
+            raise HTTPException(409, _LAPSED)
+
+        async def begin(connection: SmallWebRTCConnection) -> None:
+            if line is None:  # a peer that this server does not know
+                await connection.disconnect()
+                return
+            transport = SmallWebRTCTransport(
+                connection,
+                TransportParams(
+                    audio_in_enabled=True, audio_out_enabled=True, audio_out_end_silence_secs=0
+                ),
+            )
+            task = asyncio.create_task(calls.run(line, transport, "webrtc"))
+            webrtc_calls.add(task)
+            task.add_done_callback(webrtc_calls.discard)
+
+        asked = SmallWebRTCRequest(
+            sdp=request.sdp, type=request.type, pc_id=request.pc_id, restart_pc=request.restart_pc
+        )
+        try:
+            answer = await webrtc.handle_web_request(asked, begin)
+        except Exception as error:
+            if line is not None:
+                calls.release(line)
+            logger.warning(f"Refused a WebRTC offer: {error}")
+            raise HTTPException(400, "The WebRTC offer could not be answered.") from None
+        assert answer is not None  # only an absent peer connection has no answer
+        return answer
+
+    @app.patch("/api/offer")
+    async def candidates(request: Candidates) -> dict[str, str]:
+        patch = SmallWebRTCPatchRequest(
+            pc_id=request.pc_id,
+            candidates=[IceCandidate(**c.model_dump()) for c in request.candidates],
+        )
+        await webrtc.handle_patch_request(patch)
+        return {"status": "success"}
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        if calls.ready and not calls.draining:
+            return JSONResponse({"status": "ready", "live_sessions": calls.live})
+        return JSONResponse({"status": "stopping" if calls.draining else "loading"}, 503)
+
+    @app.get("/metrics")
+    async def prometheus() -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    app.mount("/", StaticFiles(directory=page_dir(), html=True), name="page")
+    return app
+
+
+def _reserve(calls: Calls, persona: str) -> Line:
+    try:
+        return calls.reserve(persona)
+    except Unavailable as error:
+        raise HTTPException(503, str(error)) from None
+    except KeyError:
+        raise HTTPException(404, f"There is no persona {persona!r}.") from None
+
+
+async def _line_for(
+    websocket: WebSocket, calls: Calls, token: str | None, persona: str
+) -> Line | None:
+    """The caller's line: the one that he reserved, or a new one if he reserved none."""
+    try:
+        line = calls.take(token if token is not None else _reserve(calls, persona).token)
+    except HTTPException as error:
+        await websocket.close(_TRY_AGAIN_LATER, error.detail)
+        return None
+    if line is None:
+        await websocket.close(_POLICY_VIOLATION, _LAPSED)
+    return line

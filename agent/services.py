@@ -1,0 +1,189 @@
+"""The models that every conversation shares, and the services that a pipeline puts around them.
+
+Models load once per process. A service belongs to one conversation and owns only its state.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from loguru import logger
+from openai import AsyncOpenAI, Timeout
+from pipecat.services.openai.llm import OpenAILLMService
+from pipecat.services.stt_service import STTService
+from pipecat.services.tts_service import TTSService
+from pipecat.utils.text.transforms import TextTransform, VoiceFormatter
+from pipecat_whisper import WhisperEngine, WhisperSTTService
+
+from agent.config import ConfigError, Settings
+from agent.embedded.kokoro import Kokoro
+from agent.embedded.kokoro_tts import KokoroTTSService
+from agent.embedded.llm import SAMPLING, EmbeddedLLM
+from agent.models import resolve
+from agent.persona import Persona
+
+_OLLAMA_URL = "http://localhost:11434/v1"
+
+
+def spoken_form() -> TextTransform:
+    """What still looks like writing is said as words: markup, numbers, dates, currencies."""
+    # Acronyms stay: spelling out NASA or a shouted word sounds worse than reading it.
+    return VoiceFormatter(expand_numbers=True, normalize_acronyms=False)
+
+
+class TimedLLMService(OpenAILLMService):
+    """Pipecat's OpenAI service, with a bound on how long an endpoint may stay silent.
+
+    Without one a hanging endpoint holds the conversation for ten minutes, the client's default.
+    """
+
+    def __init__(self, *, timeout_s: float, **kwargs) -> None:
+        """`timeout_s` bounds connecting and every pause between two pieces of an answer."""
+        self._timeout = Timeout(timeout_s, connect=min(timeout_s, 5.0))
+        super().__init__(**kwargs)
+
+    def create_client(self, *args, **kwargs) -> AsyncOpenAI:
+        """The parent's client, with the bound; a retry would only double the silence."""
+        client = super().create_client(*args, **kwargs)
+        return client.with_options(timeout=self._timeout, max_retries=0)
+
+    async def cleanup(self) -> None:
+        """Closes this conversation's connections to the endpoint."""
+        await super().cleanup()
+        await self._client.close()
+
+
+class Services:
+    """Loads what the settings name and makes services of it, one set per conversation."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Loads nothing yet; see `load`."""
+        self._settings = settings
+        self._whisper: WhisperEngine | None = None
+        self._kokoro: Kokoro | None = None
+        self._llm: EmbeddedLLM | None = None
+        self._llm_url: str | None = None
+
+    async def load(self, say: Callable[[str], None] = logger.info) -> None:
+        """Finds, checks, loads and warms every model, and says each with its time.
+
+        Raises:
+            ModelError: A model is missing or broken; the sentence names the remedy.
+            ConfigError: The language model's endpoint is not named.
+        """
+        for label, step in (
+            (f"speech recognition ({self._settings.stt.model})", self._load_stt),
+            (f"language model ({self._settings.llm.model})", self._load_llm),
+            (f"voice ({self._settings.tts.model})", self._load_tts),
+        ):
+            started = time.monotonic()
+            await step()
+            say(f"Loaded {label} in {time.monotonic() - started:.1f} s.")
+
+    async def close(self) -> None:
+        """Stops the language model's server and lets the models go; a second time does nothing."""
+        if self._llm is not None:
+            await asyncio.to_thread(self._llm.stop)
+        if self._whisper is not None:
+            self._whisper.close()
+        if self._kokoro is not None:
+            self._kokoro.close()
+        self._llm = self._whisper = self._kokoro = None
+
+    def build_stt(self, persona: Persona) -> STTService:
+        """Speech recognition for one caller."""
+        assert self._whisper is not None, "load() comes first"
+        settings = WhisperSTTService.Settings(
+            model=self._settings.stt.model,
+            language=persona.language.split("-")[0],
+            interim_interval_s=self._settings.stt.interim_interval_s,
+        )
+        return WhisperSTTService(engine=self._whisper, settings=settings)
+
+    def build_llm(self, persona: Persona) -> OpenAILLMService:
+        """The language model for one caller, speaking as the persona."""
+        llm = self._settings.llm
+        settings = OpenAILLMService.Settings(
+            model=llm.model,
+            system_instruction=persona.system_prompt,
+            max_tokens=llm.max_tokens,
+            extra={"extra_body": SAMPLING} if llm.provider == "embedded" else {},
+        )
+        if llm.temperature is not None:
+            settings.temperature = llm.temperature
+        return TimedLLMService(
+            base_url=self._llm_url,
+            api_key=os.environ.get(llm.api_key_env) or "none",
+            settings=settings,
+            timeout_s=llm.timeout_s,
+        )
+
+    def build_tts(self, persona: Persona) -> TTSService:
+        """The persona's voice for one caller."""
+        assert self._kokoro is not None, "load() comes first"
+        return KokoroTTSService(
+            kokoro=self._kokoro,
+            settings=KokoroTTSService.Settings(
+                voice=persona.voice.kokoro,
+                language=persona.language,
+                speed=persona.voice.speed,
+            ),
+            text_transforms=[("*", spoken_form())],
+        )
+
+    def check_voice(self, persona: Persona) -> None:
+        """Refuses a persona whose voice is not there.
+
+        Raises:
+            ConfigError: The sentence names the voices that there are.
+        """
+        assert self._kokoro is not None, "load() comes first"
+        if persona.voice.kokoro not in self._kokoro.voices:
+            raise ConfigError(
+                f"Persona {persona.name!r} wants the voice {persona.voice.kokoro!r}; "
+                f"there are: {', '.join(self._kokoro.voices)}."
+            )
+
+    async def _load_stt(self) -> None:
+        stt = self._settings.stt
+        path = await asyncio.to_thread(resolve, stt.model, "whisper")
+        self._whisper = await asyncio.to_thread(
+            WhisperEngine,
+            path,
+            device=stt.device,
+            compute_type=stt.compute_type,
+            cpu_threads=_threads(stt.threads),
+        )
+        await asyncio.to_thread(self._whisper.warm_up)
+
+    async def _load_llm(self) -> None:
+        llm = self._settings.llm
+        if llm.provider == "embedded":
+            path: Path = await asyncio.to_thread(resolve, llm.model, "llm")
+            self._llm = EmbeddedLLM(
+                path,
+                slots=min(self._settings.server.max_sessions, 4),
+                context_per_slot=llm.context_tokens,
+            )
+            self._llm_url = await asyncio.to_thread(self._llm.start)
+            await asyncio.to_thread(self._llm.warm_up)
+        elif llm.provider == "ollama":
+            self._llm_url = llm.base_url or _OLLAMA_URL
+        elif llm.base_url is None and not os.environ.get(llm.api_key_env):
+            raise ConfigError(
+                f"The language model needs llm.base_url, or an API key in {llm.api_key_env}."
+            )
+        else:
+            self._llm_url = llm.base_url
+
+    async def _load_tts(self) -> None:
+        tts = self._settings.tts
+        path = await asyncio.to_thread(resolve, tts.model, "tts")
+        self._kokoro = await asyncio.to_thread(Kokoro, path, threads=_threads(tts.threads))
+        await asyncio.to_thread(self._kokoro.warm_up)
+
+
+def _threads(wanted: int) -> int:
+    return wanted or os.cpu_count() or 2

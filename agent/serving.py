@@ -1,0 +1,156 @@
+"""Runs the server: binds first, loads the models while it answers, and stops with manners."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+from loguru import logger
+
+from agent.calls import Calls
+from agent.config import ConfigError, Settings
+from agent.metrics import Metrics
+from agent.models import ModelError
+from agent.origins import is_loopback
+from agent.persona import choose, load_personas
+from agent.server import create_app
+from agent.services import Services
+from agent.wire import MAX_MESSAGE_BYTES
+
+
+class CannotServe(RuntimeError):
+    """The server cannot start; one sentence says why and what to do."""
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn, with a first Ctrl-C that lets live turns end and a second that does not."""
+
+    def __init__(self, config: uvicorn.Config, calls: Calls) -> None:
+        super().__init__(config)
+        self._calls = calls
+        self._stopping: asyncio.Task[None] | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by the signal handler, between any two instructions of the loop's thread."""
+        assert self.loop is not None
+        self.loop.call_soon_threadsafe(self._stop, sig)
+
+    def _stop(self, sig: int) -> None:
+        if self._stopping is None and sig == signal.SIGINT and self._calls.live:
+            logger.info("Letting live turns end; press Ctrl-C again to stop now.")
+            self._stopping = asyncio.create_task(self._drain())
+        elif self._stopping is None:
+            self._stopping = asyncio.create_task(self._drain())
+        else:
+            self._stopping.cancel()
+            self._stopping = asyncio.create_task(self._stop_now())
+
+    async def _drain(self) -> None:
+        await self._calls.drain()
+        self.should_exit = True
+
+    async def _stop_now(self) -> None:
+        await self._calls.cancel()
+        self.should_exit = True
+        self.force_exit = True
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until told to stop.
+
+    Raises:
+        CannotServe: The port is taken or not allowed, a certificate is missing, ...
+        ConfigError: A persona or a setting cannot be used.
+        ModelError: A model is missing or broken.
+    """
+    personas = load_personas(settings.personas_dir)
+    choose(personas, settings.persona)
+    metrics = Metrics()
+    services = Services(settings)
+    calls = Calls(settings, personas, services, metrics)
+    sock = _bind(settings.server.host, settings.server.port)
+    config = uvicorn.Config(
+        create_app(settings, calls, metrics),
+        log_level="warning",
+        access_log=False,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_max_queue=32,
+        timeout_graceful_shutdown=5,
+        ssl_certfile=_readable(settings.server.ssl_certfile),
+        ssl_keyfile=_readable(settings.server.ssl_keyfile),
+    )
+    server = _Uvicorn(config, calls)
+    server.loop = asyncio.get_running_loop()
+    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    loading = asyncio.create_task(_load(services, calls))
+    try:
+        await asyncio.wait({serving, loading}, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done() and not serving.done():
+            if loading.exception() is None:
+                _announce(settings, sock)
+            else:
+                server.should_exit = True
+        await serving
+        if loading.done():
+            loading.result()
+    finally:
+        loading.cancel()
+        with contextlib.suppress(asyncio.CancelledError, ConfigError, ModelError):
+            await loading
+        await services.close()
+        sock.close()
+
+
+async def _load(services: Services, calls: Calls) -> None:
+    await services.load()
+    for persona in calls.personas.values():
+        services.check_voice(persona)
+    calls.ready = True
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(128)
+    except socket.gaierror:
+        raise CannotServe(f"There is no address {host!r} to listen on.") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            why = f"Port {port} is in use; choose another with --port, or a free one with --port 0."
+        elif error.errno in {errno.EACCES, errno.EADDRNOTAVAIL}:
+            why = f"{host}:{port} may not be listened on: {os.strerror(error.errno)}."
+        else:
+            why = f"{host}:{port} cannot be listened on: {error}."
+        raise CannotServe(why) from None
+    return sock
+
+
+def _readable(path: os.PathLike[str] | None) -> str | None:
+    if path is None:
+        return None
+    if not os.access(path, os.R_OK):
+        raise CannotServe(f"The certificate file {os.fspath(path)} cannot be read.")
+    return os.fspath(path)
+
+
+def _announce(settings: Settings, sock: socket.socket) -> None:
+    host, port = sock.getsockname()[:2]
+    secure = settings.server.ssl_certfile is not None
+    shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host
+    shown = f"[{shown}]" if ":" in shown else shown
+    scheme = "https" if secure else "http"
+    if not is_loopback(host) and not secure:
+        logger.warning(
+            "Browsers on other machines give a page no microphone without HTTPS; "
+            "use --ssl-certfile and --ssl-keyfile, or a proxy that speaks HTTPS."
+        )
+    # The line that people, scripts and tests wait for.
+    print(f"ready: {scheme}://{shown}:{port}  (Ctrl-C stops)", flush=True)

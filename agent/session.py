@@ -1,0 +1,138 @@
+"""One conversation, from connect to hang-up."""
+
+from loguru import logger
+from pipecat.frames.frames import ErrorFrame, TTSSpeakFrame
+from pipecat.observers.user_bot_latency_observer import (
+    LatencyBreakdown,
+    UserBotLatencyObserver,
+)
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.aggregators.llm_response_universal import (
+    AssistantTurnStoppedMessage,
+    LLMContextAggregatorPair,
+)
+from pipecat.services.llm_service import LLMService
+from pipecat.services.stt_service import STTService
+from pipecat.services.tts_service import TTSService
+from pipecat.transports.base_transport import BaseTransport
+from pipecat.workers.runner import WorkerRunner
+
+from agent.apology import notice
+from agent.config import Settings
+from agent.latency import from_breakdown
+from agent.metrics import Metrics
+from agent.persona import Persona
+from agent.pipeline import AUDIO_IN_HZ, AUDIO_OUT_HZ, build_pipeline
+from agent.services import Services
+from agent.turn_state import TurnState
+
+
+class Session:
+    """Runs one caller's pipeline until he hangs up, falls silent for long, or the server stops."""
+
+    def __init__(
+        self,
+        transport: BaseTransport,
+        persona: Persona,
+        services: Services,
+        settings: Settings,
+        metrics: Metrics,
+        *,
+        name: str,
+    ) -> None:
+        """Builds the pipeline; `run` starts it."""
+        self.name = name
+        self._persona = persona
+        self._metrics = metrics
+        self._turns = 0
+        pipeline, aggregators = build_pipeline(transport, persona, services, settings)
+        latency = UserBotLatencyObserver()
+        self._turn_state = TurnState()
+        self._worker = PipelineWorker(
+            pipeline,
+            params=PipelineParams(
+                audio_in_sample_rate=AUDIO_IN_HZ,
+                audio_out_sample_rate=AUDIO_OUT_HZ,
+                enable_metrics=True,
+            ),
+            observers=[latency, self._turn_state],
+            idle_timeout_secs=settings.server.idle_timeout_s,
+            conversation_id=name,
+        )
+        self._greet_once()
+        self._report_turns(aggregators, latency)
+        self._report_errors()
+        self._end_with(transport)
+
+    async def run(self) -> None:
+        """Runs to the end of the conversation."""
+        runner = WorkerRunner(handle_sigint=False, handle_sigterm=False)
+        await runner.add_workers(self._worker)
+        await runner.run()
+
+    async def hang_up(self, within_s: float) -> None:
+        """Lets the turn that is going on end, within a bound, then ends the conversation."""
+        await self._turn_state.wait_idle(within_s)
+        await self._worker.stop_when_done()
+
+    async def cancel(self) -> None:
+        """Ends the conversation now."""
+        await self._worker.cancel()
+
+    def _greet_once(self) -> None:
+        greeted = False
+
+        @self._worker.rtvi.event_handler("on_client_ready")
+        async def greet(rtvi) -> None:
+            # A client may say that it is ready as often as it likes.
+            nonlocal greeted
+            if self._persona.greeting and not greeted:
+                greeted = True
+                await self._worker.queue_frame(TTSSpeakFrame(self._persona.greeting))
+
+    def _report_turns(
+        self, aggregators: LLMContextAggregatorPair, latency: UserBotLatencyObserver
+    ) -> None:
+        @latency.event_handler("on_latency_breakdown")
+        async def report(observer, breakdown: LatencyBreakdown) -> None:
+            turn = from_breakdown(breakdown)
+            if turn is None:
+                return
+            self._turns += 1
+            self._metrics.turns.inc()
+            self._metrics.voice_to_voice.observe(turn.total_s)
+            for stage, seconds in turn.stages_s.items():
+                self._metrics.stage_latency.labels(stage).observe(seconds)
+            await self._worker.rtvi.send_server_message(turn.message(self._turns))
+
+        @aggregators.assistant().event_handler("on_assistant_turn_stopped")
+        async def count(aggregator, message: AssistantTurnStoppedMessage) -> None:
+            if message.interrupted:
+                self._metrics.interruptions.inc()
+
+    def _report_errors(self) -> None:
+        @self._worker.event_handler("on_pipeline_error")
+        async def tell(worker, frame: ErrorFrame) -> None:
+            stage, words = _stage_of(frame)
+            self._metrics.errors.labels(stage).inc()
+            logger.error(f"Session {self.name}: {stage}: {frame.error}")
+            # The language model's errors are told by the Apology, beside the spoken one.
+            if words is not None:
+                await self._worker.queue_frame(notice(words))
+
+    def _end_with(self, transport: BaseTransport) -> None:
+        @transport.event_handler("on_client_disconnected")
+        async def end(transport, client) -> None:
+            await self._worker.cancel()
+
+
+def _stage_of(frame: ErrorFrame) -> tuple[str, str | None]:
+    match frame.processor:
+        case STTService():
+            return "stt", "Your last words could not be recognised. Please say them again."
+        case TTSService():
+            return "tts", "The answer could not be spoken."
+        case LLMService():
+            return "llm", None
+        case _:
+            return "pipeline", "Something went wrong in this conversation."

@@ -1,0 +1,71 @@
+"""The browser's messages: frames pass, garbage does not, and a flood is bounded."""
+
+import json
+
+import pipecat.frames.protobufs.frames_pb2 as protos
+import pytest
+from pipecat.frames.frames import InputAudioRawFrame, InputTransportMessageFrame
+
+from agent.wire import GuardedSerializer, TooMuchGarbage
+
+
+def audio_message(seconds=0.02, rate=16_000, channels=1):
+    frame = protos.Frame()  # type: ignore[attr-defined]
+    frame.audio.audio = b"\1\0" * int(rate * seconds)
+    frame.audio.sample_rate = rate
+    frame.audio.num_channels = channels
+    return frame.SerializeToString()
+
+
+def json_message(data):
+    frame = protos.Frame()  # type: ignore[attr-defined]
+    frame.message.data = data
+    return frame.SerializeToString()
+
+
+def spoken_text():
+    frame = protos.Frame()  # type: ignore[attr-defined]
+    frame.text.text = "say this"
+    return frame.SerializeToString()
+
+
+async def test_audio_and_messages_pass():
+    serializer = GuardedSerializer()
+    frame = await serializer.deserialize(audio_message())
+    assert isinstance(frame, InputAudioRawFrame)
+    assert frame.sample_rate == 16_000
+    frame = await serializer.deserialize(json_message(json.dumps({"type": "client-ready"})))
+    assert isinstance(frame, InputTransportMessageFrame)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\xff\xfe garbage",
+        b"",
+        "text",
+        json_message("{not json"),
+        spoken_text(),
+        audio_message(channels=0),
+    ],
+)
+async def test_garbage_is_dropped_and_the_session_lives(garbage):
+    serializer = GuardedSerializer()
+    assert await serializer.deserialize(garbage) is None
+    assert await serializer.deserialize(audio_message()) is not None
+
+
+async def test_endless_garbage_ends_the_conversation():
+    serializer = GuardedSerializer()
+    with pytest.raises(TooMuchGarbage):
+        for _ in range(51):
+            await serializer.deserialize(b"\xff")
+
+
+async def test_audio_faster_than_real_time_is_dropped_until_the_clock_catches_up():
+    now = 0.0
+    serializer = GuardedSerializer(clock=lambda: now)
+    passed = [await serializer.deserialize(audio_message(1.0)) for _ in range(60)]
+    assert 10 <= sum(frame is not None for frame in passed) <= 12
+    now = 5.0
+    assert await serializer.deserialize(audio_message(1.0)) is not None
