@@ -9,6 +9,7 @@ from agent.config import Settings
 from agent.lines import AllLinesBusy, Line, Lines
 from agent.metrics import Metrics
 from agent.persona import Persona
+from agent.pipeline import load_ears
 from agent.services import Services
 from agent.session import Session
 
@@ -76,6 +77,7 @@ class Calls:
                 transport,
                 self.personas[line.persona],
                 self._services,
+                await asyncio.to_thread(load_ears, self._settings),
                 self._settings,
                 self._metrics,
                 name=name,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from agent import __version__
-from agent.config import Settings
+from agent.config import OLLAMA_URL, Settings
 from agent.machine import probe
-from agent.models import ModelError, resolve
+from agent.models import Kind, ModelError, resolve
 from agent.persona import load_personas
 from agent.resources import page_dir
 
@@ -58,7 +58,10 @@ def _findings(settings: Settings) -> Iterator[Finding]:
             )
         else:
             yield Finding(True, f"[{extra}] is installed")
-    wanted = [(settings.stt.model, "whisper"), (settings.tts.model, "tts")]
+    wanted: list[tuple[str, Kind]] = [
+        (settings.stt.model, "whisper"),
+        (settings.tts.model, "tts"),
+    ]
     if settings.llm.provider == "embedded":
         wanted.append((settings.llm.model, "llm"))
     else:
@@ -77,7 +80,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
 
 def _endpoint(settings: Settings) -> Finding:
     llm = settings.llm
-    url = llm.base_url or ("http://localhost:11434/v1" if llm.provider == "ollama" else None)
+    url = llm.base_url or (OLLAMA_URL if llm.provider == "ollama" else None)
     if url is None:
         has_key = bool(os.environ.get(llm.api_key_env))
         return Finding(

@@ -15,7 +15,7 @@ _STAGE_OF = {
     "function_handler": "first_token",
     "llm_tool_call": "first_token",
 }
-STAGES = ("endpointing", "transcript", "first_token", "first_audio")
+STAGES: tuple[str, ...] = ("endpointing", "transcript", "first_token", "first_audio")
 
 
 @dataclass(frozen=True)

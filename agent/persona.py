@@ -26,7 +26,7 @@ class Voice(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kokoro: str = Field(description="A voice of the embedded Kokoro, such as af_heart.")
-    speed: float = Field(1.0, ge=0.5, le=2.0)
+    speed: float = Field(default=1.0, ge=0.5, le=2.0)
     licence: str = Field(min_length=1, description="Under which terms the voice may be used.")
     consent: str = Field(min_length=1, description="Who agreed to its use, and how.")
 
@@ -38,12 +38,12 @@ class Persona(BaseModel):
 
     name: str
     display_name: str = Field(min_length=1, max_length=40)
-    description: str = Field("", max_length=120)
-    language: str = Field("en", pattern=r"^[a-z]{2}(-[A-Z]{2})?$")
+    description: str = Field(default="", max_length=120)
+    language: str = Field(default="en", pattern=r"^[a-z]{2}(-[A-Z]{2})?$")
     prompt: str = Field(min_length=1, max_length=8000)
-    greeting: str = Field("", max_length=500)
+    greeting: str = Field(default="", max_length=500)
     apology: str = Field(
-        "Sorry, I lost my train of thought. Could you say that again?", max_length=200
+        default="Sorry, I lost my train of thought. Could you say that again?", max_length=200
     )
     voice: Voice
 

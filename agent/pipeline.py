@@ -1,5 +1,7 @@
 """The pipeline of one conversation, from ear to mouth."""
 
+from dataclasses import dataclass
+
 from pipecat.audio.turn.smart_turn.base_smart_turn import SmartTurnParams
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroVADAnalyzer
@@ -30,8 +32,21 @@ AUDIO_IN_HZ = 16_000
 AUDIO_OUT_HZ = 24_000
 
 
+@dataclass(frozen=True)
+class Ears:
+    """What tells when the caller speaks and when he has finished; one pair per conversation."""
+
+    vad: VADAnalyzer
+    turn_stop: BaseUserTurnStopStrategy
+
+
+def load_ears(settings: Settings) -> Ears:
+    """Loads their small models; takes tens of milliseconds, so call it off the event loop."""
+    return Ears(build_vad(settings.vad), build_turn_stop(settings.turn))
+
+
 def build_pipeline(
-    transport: BaseTransport, persona: Persona, services: Services, settings: Settings
+    transport: BaseTransport, persona: Persona, services: Services, ears: Ears
 ) -> tuple[Pipeline, LLMContextAggregatorPair]:
     """Builds one caller's pipeline; only the models behind `services` are shared.
 
@@ -41,8 +56,8 @@ def build_pipeline(
     aggregators = LLMContextAggregatorPair(
         LLMContext(),
         user_params=LLMUserAggregatorParams(
-            vad_analyzer=build_vad(settings.vad),
-            user_turn_strategies=UserTurnStrategies(stop=[build_turn_stop(settings.turn)]),
+            vad_analyzer=ears.vad,
+            user_turn_strategies=UserTurnStrategies(stop=[ears.turn_stop]),
         ),
     )
     pipeline = Pipeline(

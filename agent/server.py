@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, HTTPException, Request, Response, WebSocket
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from loguru import logger
@@ -20,10 +21,10 @@ from pipecat.transports.smallwebrtc.transport import SmallWebRTCTransport
 from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 
 from agent import __version__
-from agent.body_limit import BodyLimit
 from agent.calls import Calls, Unavailable
 from agent.config import Settings
 from agent.lines import Line
@@ -32,6 +33,10 @@ from agent.origins import Origins
 from agent.resources import page_dir
 from agent.wire import GuardedSerializer
 
+# An offer with many candidates takes 10 kB.
+MAX_BODY_BYTES = 64 * 1024
+# A peer that has not connected by then never will; its line is for others.
+_CONNECT_S = 20.0
 # Websocket close codes, RFC 6455 section 7.4.
 _POLICY_VIOLATION = 1008
 _TRY_AGAIN_LATER = 1013
@@ -45,8 +50,8 @@ class StartRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    persona: str | None = Field(None, max_length=40)
-    transport: str = Field("websocket", max_length=20)
+    persona: str | None = Field(default=None, max_length=40)
+    transport: str = Field(default="websocket", max_length=20)
 
 
 class Offer(BaseModel):
@@ -86,8 +91,13 @@ def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
         await calls.cancel()
         await webrtc.close()
 
-    app = FastAPI(title="csm-agent", version=__version__, lifespan=lifespan, docs_url=None)
-    app.add_middleware(BodyLimit)
+    app = FastAPI(
+        title="csm-agent",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        max_body_size=MAX_BODY_BYTES,
+    )
 
     async def check_origin(request: Request, call_next: RequestResponseEndpoint) -> Response:
         if not origins.allow(request.headers):
@@ -96,9 +106,15 @@ def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
 
     app.add_middleware(BaseHTTPMiddleware, dispatch=check_origin)
 
-    @app.exception_handler(HTTPException)
-    async def in_words(request: Request, error: HTTPException) -> JSONResponse:
+    @app.exception_handler(StarletteHTTPException)
+    async def in_words(request: Request, error: StarletteHTTPException) -> JSONResponse:
         return JSONResponse({"error": error.detail}, error.status_code)
+
+    @app.exception_handler(RequestValidationError)
+    async def which_field(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"] if part != "body")
+        return JSONResponse({"error": f"{field or 'The body'}: {first['msg']}."}, 422)
 
     @app.get("/api/personas")
     async def personas() -> dict[str, object]:
@@ -150,6 +166,8 @@ def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
 
     @app.post("/api/offer")
     async def offer(request: Offer, session: str | None = None) -> dict[str, str]:
+        if "m=audio" not in request.sdp:
+            raise HTTPException(400, "The WebRTC offer has no audio in it.")
         # With a peer's id the offer renegotiates a call that already holds its line.
         line = None if request.pc_id else calls.take(session or "")
         if line is None and not request.pc_id:
@@ -165,9 +183,10 @@ def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
                     audio_in_enabled=True, audio_out_enabled=True, audio_out_end_silence_secs=0
                 ),
             )
-            task = asyncio.create_task(calls.run(line, transport, "webrtc"))
-            webrtc_calls.add(task)
-            task.add_done_callback(webrtc_calls.discard)
+            for job in (calls.run(line, transport, "webrtc"), _drop_unless_connected(connection)):
+                task = asyncio.create_task(job)
+                webrtc_calls.add(task)
+                task.add_done_callback(webrtc_calls.discard)
 
         asked = SmallWebRTCRequest(
             sdp=request.sdp, type=request.type, pc_id=request.pc_id, restart_pc=request.restart_pc
@@ -216,6 +235,13 @@ def _reserve(calls: Calls, persona: str) -> Line:
         raise HTTPException(503, str(error)) from None
     except KeyError:
         raise HTTPException(404, f"There is no persona {persona!r}.") from None
+
+
+async def _drop_unless_connected(connection: SmallWebRTCConnection) -> None:
+    await asyncio.sleep(_CONNECT_S)
+    if not connection.is_connected():
+        logger.warning("A WebRTC caller did not connect in time.")
+        await connection.disconnect()
 
 
 async def _line_for(

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from loguru import logger
 from openai import AsyncOpenAI, Timeout
@@ -17,14 +18,12 @@ from pipecat.services.tts_service import TTSService
 from pipecat.utils.text.transforms import TextTransform, VoiceFormatter
 from pipecat_whisper import WhisperEngine, WhisperSTTService
 
-from agent.config import ConfigError, Settings
+from agent.config import OLLAMA_URL, ConfigError, Settings
 from agent.embedded.kokoro import Kokoro
 from agent.embedded.kokoro_tts import KokoroTTSService
 from agent.embedded.llm import SAMPLING, EmbeddedLLM
 from agent.models import resolve
 from agent.persona import Persona
-
-_OLLAMA_URL = "http://localhost:11434/v1"
 
 
 def spoken_form() -> TextTransform:
@@ -33,26 +32,31 @@ def spoken_form() -> TextTransform:
     return VoiceFormatter(expand_numbers=True, normalize_acronyms=False)
 
 
-class TimedLLMService(OpenAILLMService):
-    """Pipecat's OpenAI service, with a bound on how long an endpoint may stay silent.
+class SharedClientLLMService(OpenAILLMService):
+    """Pipecat's OpenAI service on a client that all conversations share.
 
-    Without one a hanging endpoint holds the conversation for ten minutes, the client's default.
+    A client takes tens of milliseconds to make, and a connection that is open already saves its
+    handshake from the answer's first token.
     """
 
-    def __init__(self, *, timeout_s: float, **kwargs) -> None:
-        """`timeout_s` bounds connecting and every pause between two pieces of an answer."""
-        self._timeout = Timeout(timeout_s, connect=min(timeout_s, 5.0))
+    def __init__(self, *, client: AsyncOpenAI, **kwargs: Any) -> None:
+        """`client` is owned, and closed, by the caller."""
+        self._shared = client
         super().__init__(**kwargs)
 
-    def create_client(self, *args, **kwargs) -> AsyncOpenAI:
-        """The parent's client, with the bound; a retry would only double the silence."""
-        client = super().create_client(*args, **kwargs)
-        return client.with_options(timeout=self._timeout, max_retries=0)
+    def create_client(self, *args: Any, **kwargs: Any) -> AsyncOpenAI:
+        """The shared client, whatever the arguments."""
+        return self._shared
 
-    async def cleanup(self) -> None:
-        """Closes this conversation's connections to the endpoint."""
-        await super().cleanup()
-        await self._client.close()
+
+def timed_client(base_url: str | None, api_key: str, timeout_s: float) -> AsyncOpenAI:
+    """A client that bounds how long an endpoint may stay silent.
+
+    Without a bound a hanging endpoint holds the conversation for ten minutes, and a retry would
+    only double the caller's wait.
+    """
+    timeout = Timeout(timeout_s, connect=min(timeout_s, 5.0))
+    return AsyncOpenAI(base_url=base_url, api_key=api_key, timeout=timeout, max_retries=0)
 
 
 class Services:
@@ -64,7 +68,7 @@ class Services:
         self._whisper: WhisperEngine | None = None
         self._kokoro: Kokoro | None = None
         self._llm: EmbeddedLLM | None = None
-        self._llm_url: str | None = None
+        self._client: AsyncOpenAI | None = None
 
     async def load(self, say: Callable[[str], None] = logger.info) -> None:
         """Finds, checks, loads and warms every model, and says each with its time.
@@ -84,19 +88,20 @@ class Services:
 
     async def close(self) -> None:
         """Stops the language model's server and lets the models go; a second time does nothing."""
+        if self._client is not None:
+            await self._client.close()
         if self._llm is not None:
             await asyncio.to_thread(self._llm.stop)
         if self._whisper is not None:
             self._whisper.close()
         if self._kokoro is not None:
             self._kokoro.close()
-        self._llm = self._whisper = self._kokoro = None
+        self._client = self._llm = self._whisper = self._kokoro = None
 
     def build_stt(self, persona: Persona) -> STTService:
         """Speech recognition for one caller."""
         assert self._whisper is not None, "load() comes first"
         settings = WhisperSTTService.Settings(
-            model=self._settings.stt.model,
             language=persona.language.split("-")[0],
             interim_interval_s=self._settings.stt.interim_interval_s,
         )
@@ -104,6 +109,7 @@ class Services:
 
     def build_llm(self, persona: Persona) -> OpenAILLMService:
         """The language model for one caller, speaking as the persona."""
+        assert self._client is not None, "load() comes first"
         llm = self._settings.llm
         settings = OpenAILLMService.Settings(
             model=llm.model,
@@ -113,12 +119,7 @@ class Services:
         )
         if llm.temperature is not None:
             settings.temperature = llm.temperature
-        return TimedLLMService(
-            base_url=self._llm_url,
-            api_key=os.environ.get(llm.api_key_env) or "none",
-            settings=settings,
-            timeout_s=llm.timeout_s,
-        )
+        return SharedClientLLMService(client=self._client, settings=settings)
 
     def build_tts(self, persona: Persona) -> TTSService:
         """The persona's voice for one caller."""
@@ -160,23 +161,29 @@ class Services:
 
     async def _load_llm(self) -> None:
         llm = self._settings.llm
+        url, key = llm.base_url, os.environ.get(llm.api_key_env)
         if llm.provider == "embedded":
-            path: Path = await asyncio.to_thread(resolve, llm.model, "llm")
-            self._llm = EmbeddedLLM(
-                path,
-                slots=min(self._settings.server.max_sessions, 4),
-                context_per_slot=llm.context_tokens,
-            )
-            self._llm_url = await asyncio.to_thread(self._llm.start)
-            await asyncio.to_thread(self._llm.warm_up)
+            url = await self._start_embedded_llm()
         elif llm.provider == "ollama":
-            self._llm_url = llm.base_url or _OLLAMA_URL
-        elif llm.base_url is None and not os.environ.get(llm.api_key_env):
+            url = url or OLLAMA_URL
+        elif url is None and not key:
             raise ConfigError(
                 f"The language model needs llm.base_url, or an API key in {llm.api_key_env}."
             )
-        else:
-            self._llm_url = llm.base_url
+        # The client wants a key even where the endpoint wants none.
+        self._client = timed_client(url, key or "none", llm.timeout_s)
+
+    async def _start_embedded_llm(self) -> str:
+        llm = self._settings.llm
+        path: Path = await asyncio.to_thread(resolve, llm.model, "llm")
+        self._llm = EmbeddedLLM(
+            path,
+            slots=min(self._settings.server.max_sessions, 4),
+            context_per_slot=llm.context_tokens,
+        )
+        url = await asyncio.to_thread(self._llm.start)
+        await asyncio.to_thread(self._llm.warm_up)
+        return url
 
     async def _load_tts(self) -> None:
         tts = self._settings.tts

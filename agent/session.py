@@ -22,7 +22,7 @@ from agent.config import Settings
 from agent.latency import from_breakdown
 from agent.metrics import Metrics
 from agent.persona import Persona
-from agent.pipeline import AUDIO_IN_HZ, AUDIO_OUT_HZ, build_pipeline
+from agent.pipeline import AUDIO_IN_HZ, AUDIO_OUT_HZ, Ears, build_pipeline
 from agent.services import Services
 from agent.turn_state import TurnState
 
@@ -35,6 +35,7 @@ class Session:
         transport: BaseTransport,
         persona: Persona,
         services: Services,
+        ears: Ears,
         settings: Settings,
         metrics: Metrics,
         *,
@@ -45,7 +46,7 @@ class Session:
         self._persona = persona
         self._metrics = metrics
         self._turns = 0
-        pipeline, aggregators = build_pipeline(transport, persona, services, settings)
+        pipeline, aggregators = build_pipeline(transport, persona, services, ears)
         latency = UserBotLatencyObserver()
         self._turn_state = TurnState()
         self._worker = PipelineWorker(

@@ -1,0 +1,46 @@
+"""One real server for most end-to-end tests, on a language model that says what the test wants."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from tests.caller import load_speech
+from tests.live_server import LiveServer
+from tests.scripted_llm import ScriptedLLM, echo
+from tests.talk import DATA
+
+
+@pytest.fixture(scope="session")
+def _llm() -> Iterator[ScriptedLLM]:
+    with ScriptedLLM() as llm:
+        yield llm
+
+
+@pytest.fixture
+def llm(_llm: ScriptedLLM) -> Iterator[ScriptedLLM]:
+    """The scripted language model behind `server`; it is in order again after each test."""
+    _llm.requests.clear()
+    yield _llm
+    _llm.reply, _llm.mode = echo, "ok"
+
+
+@pytest.fixture(scope="session")
+def server(_llm: ScriptedLLM) -> Iterator[LiveServer]:
+    """The real server with every model but the language model real."""
+    with LiveServer(
+        LLM__PROVIDER="openai", LLM__BASE_URL=_llm.url, LLM__TIMEOUT_S="3", TURN__SILENCE_S="1.0"
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def question() -> np.ndarray:
+    """`QUESTION`, float32 [samples] at 16 kHz."""
+    return load_speech(DATA / "question.flac")
+
+
+@pytest.fixture(scope="session")
+def remark() -> np.ndarray:
+    """`REMARK`, by another voice, float32 [samples] at 16 kHz."""
+    return load_speech(DATA / "remark.flac")

@@ -1,0 +1,194 @@
+"""The page in a real Chromium: what a person sees and hears."""
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.e2e.browser import microphone, now_ms, open_page, played
+from tests.hearing import hear, word_errors
+from tests.live_server import LiveServer
+from tests.talk import QUESTION, REMARK
+
+pytestmark = pytest.mark.browser
+
+GREETING = "Hi, I'm Ada. What is on your mind?"
+ANSWER = "The capital of France is Paris, on the river Seine."
+LONG = (
+    "Paris is the capital of France. It lies on the river Seine. Many people visit it every year. "
+    "They like the museums, the bridges and the bread. In spring the parks are full of flowers."
+)
+# The greeting is over by then, even on a slow machine.
+GREETING_S = 9
+
+SHOTS = Path(os.environ["SCREENSHOTS"]) if "SCREENSHOTS" in os.environ else None
+
+
+async def shoot(page: Page, name: str) -> None:
+    """Keeps a screenshot if SCREENSHOTS names a folder, for people to look at."""
+    if SHOTS is not None:
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        await page.screenshot(path=SHOTS / f"{name}.png")
+
+
+def line(page: Page, speaker: str, index: int = -1):
+    return page.locator(f'.line[data-speaker="{speaker}"] .text').nth(index)
+
+
+async def start(page: Page) -> None:
+    await page.get_by_test_id("start").click()
+
+
+async def state(page: Page, name: str, timeout_s: float = 30) -> None:
+    status = page.get_by_test_id("status")
+    await expect(status).to_have_attribute("data-state", name, timeout=timeout_s * 1000)
+
+
+@pytest.mark.parametrize("transport", ["websocket", "webrtc"])
+async def test_a_spoken_conversation(server, llm, question, tmp_path, transport):
+    llm.reply = lambda messages: ANSWER
+    mic = microphone(tmp_path / "mic.wav", GREETING_S, question, 60)
+    async with open_page(f"{server.url}/?transport={transport}", mic) as page:
+        await shoot(page, "idle")
+        await start(page)
+        await expect(line(page, "agent")).to_contain_text("What is on your mind?")
+        await state(page, "listening")
+        asked_ms = await now_ms(page)
+        await expect(page.locator('.line[data-speaker="user"]')).to_have_count(1)
+        await state(page, "speaking")
+        await shoot(page, f"speaking-{transport}")
+        await expect(page.locator(".latency")).to_have_count(1)
+        await state(page, "listening")
+        sound = await played(page, asked_ms)
+        heard = hear(sound.audio, sound.rate)
+        caption = await line(page, "agent").inner_text()
+        assert word_errors(heard, ANSWER) <= 0.2
+        assert word_errors(caption, ANSWER) == 0
+        assert word_errors(await line(page, "user").inner_text(), QUESTION) <= 0.15
+        assert int(await page.locator(".latency").get_attribute("data-total-ms") or 0) > 0
+        await page.get_by_test_id("stop").click()
+        await state(page, "idle")
+
+
+async def test_barge_in_cuts_voice_and_caption_at_the_same_place(
+    server, llm, question, remark, tmp_path, record_property
+):
+    llm.reply = lambda messages: LONG if len(messages) < 5 else "Very well."
+    mic = microphone(tmp_path / "mic.wav", GREETING_S, question, 6.5, remark, 60)
+    async with open_page(server.url, mic) as page:
+        await page.evaluate(
+            """() => { new MutationObserver(() => {
+              if (!window.__cutAt && document.querySelector('.line[data-cut="true"]'))
+                window.__cutAt = performance.now();
+            }).observe(document.body, { subtree: true, attributes: true, childList: true }); }"""
+        )
+        await start(page)
+        await expect(line(page, "agent")).to_contain_text("What is on your mind?")
+        await state(page, "listening")
+        asked_ms = await now_ms(page)
+        cut = page.locator('.line[data-speaker="agent"][data-cut="true"]')
+        await expect(cut).to_have_count(1, timeout=60_000)
+        await shoot(page, "interrupted")
+        await expect(line(page, "agent")).to_contain_text("Very well.")
+        await state(page, "listening")
+
+        # Between the cut and the next answer nothing may sound but what the device held: the
+        # page hands over 1024 samples at a time to the ear, and Chromium holds a few of those.
+        cut_at = await page.evaluate("() => window.__cutAt")
+        sound = await played(page, asked_ms)
+        before = int((cut_at - sound.start_ms) / 1000 * sound.rate)
+        after = sound.audio[before : before + int(1.5 * sound.rate)]
+        loud = [i for i, x in enumerate(after) if abs(x) > 0.01]
+        late_ms = loud[-1] / sound.rate * 1000 if loud else 0.0
+        print(f"voice stopped {late_ms:.0f} ms after the caption was cut")
+        record_property("late_ms", late_ms)
+        assert late_ms <= 150, "only what the audio device already held may still sound"
+
+        caption = await cut.locator(".said").inner_text()
+        heard = hear(sound.audio[:before], sound.rate)
+        assert LONG.startswith(caption.rstrip(" .,—"))
+        assert len(caption.split()) < len(LONG.split())
+        # The cut falls where the voice was: within two words of what Whisper could hear.
+        assert abs(len(heard.split()) - len(caption.split())) <= 2
+    user_lines = str(llm.requests[-1][-1]["content"])
+    assert word_errors(user_lines, REMARK) <= 0.2
+
+
+async def test_one_caller_too_many_is_told_in_the_page(llm, tmp_path):
+    mic = microphone(tmp_path / "mic.wav", 60)
+    environ = {"LLM__PROVIDER": "openai", "LLM__BASE_URL": llm.url, "SERVER__MAX_SESSIONS": "1"}
+    with LiveServer(**environ) as server:
+        async with open_page(server.url, mic) as first, open_page(server.url, mic) as second:
+            await start(first)
+            await state(first, "speaking")
+            await start(second)
+            await expect(second.get_by_test_id("error")).to_contain_text("All lines are busy")
+            await state(second, "error")
+            await shoot(second, "busy")
+            await first.get_by_test_id("stop").click()
+            await state(first, "idle")
+            await start(second)
+            await state(second, "speaking")
+
+
+async def test_typing_instead_of_speaking(server, llm, tmp_path):
+    llm.reply = lambda messages: "Apples are red or green."
+    mic = microphone(tmp_path / "mic.wav", 60)
+    async with open_page(f"{server.url}/?persona=max", mic) as page:
+        await page.keyboard.press("Enter")
+        await expect(line(page, "agent")).to_contain_text("What do you need?")
+        await state(page, "listening")
+        await page.keyboard.press("t")
+        await page.keyboard.type("Tell me about apples.")
+        await page.keyboard.press("Enter")
+        await expect(line(page, "user")).to_contain_text("Tell me about apples.")
+        await expect(line(page, "agent")).to_contain_text("Apples are red or green.")
+        await page.keyboard.press("Escape")
+    assert llm.requests[-1][0]["content"].startswith("You are Max")
+
+
+async def test_no_microphone_permission(server, llm):
+    async with open_page(server.url, None, allow_microphone=False) as page:
+        await page.evaluate(
+            """() => { navigator.mediaDevices.getUserMedia = () =>
+              Promise.reject(new DOMException('denied', 'NotAllowedError')); }"""
+        )
+        await start(page)
+        await expect(page.get_by_test_id("error")).to_contain_text("microphone")
+        await shoot(page, "no-microphone")
+
+
+async def test_the_server_goes_away(llm, tmp_path):
+    mic = microphone(tmp_path / "mic.wav", 60)
+    with LiveServer(LLM__PROVIDER="openai", LLM__BASE_URL=llm.url) as server:
+        async with open_page(server.url, mic) as page:
+            await start(page)
+            await state(page, "speaking")
+            server.process.kill()
+            await expect(page.get_by_test_id("error")).to_contain_text("onnect")
+            await shoot(page, "reconnecting")
+
+
+async def test_dark_and_phone_sized(server, llm, tmp_path):
+    llm.reply = lambda messages: ANSWER
+    mic = microphone(tmp_path / "mic.wav", 60)
+    async with open_page(server.url, mic, dark=True, size=(390, 844)) as page:
+        await shoot(page, "phone-dark-idle")
+        await start(page)
+        await state(page, "listening")
+        await shoot(page, "phone-dark-listening")
+        width = await page.evaluate("() => document.documentElement.scrollWidth")
+        assert width <= 390, "nothing sticks out sideways"
+
+
+async def test_the_page_asks_nobody_else(server, llm, tmp_path):
+    mic = microphone(tmp_path / "mic.wav", 60)
+    async with open_page(server.url, mic) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        await page.reload()
+        await start(page)
+        await state(page, "speaking")
+    assert asked
+    assert all(url.startswith((server.url, "blob:", "data:")) for url in asked)

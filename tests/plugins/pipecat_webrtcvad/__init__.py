@@ -1,0 +1,1 @@
+"""Tests of the WebRTC and hybrid voice activity detectors."""
