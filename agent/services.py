@@ -16,13 +16,13 @@ from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.services.stt_service import STTService
 from pipecat.services.tts_service import TTSService
 from pipecat.utils.text.transforms import TextTransform, VoiceFormatter
-from pipecat_whisper import WhisperEngine, WhisperSTTService
+from pipecat_whisper import WhisperEngine, WhisperEngineError, WhisperSTTService
 
 from agent.config import OLLAMA_URL, ConfigError, Settings
-from agent.embedded.kokoro import Kokoro
+from agent.embedded.kokoro import Kokoro, KokoroError
 from agent.embedded.kokoro_tts import KokoroTTSService
 from agent.embedded.llm import SAMPLING, EmbeddedLLM
-from agent.models import resolve
+from agent.models import ModelError, resolve
 from agent.persona import Persona
 
 
@@ -83,7 +83,10 @@ class Services:
             (f"voice ({self._settings.tts.model})", self._load_tts),
         ):
             started = time.monotonic()
-            await step()
+            try:
+                await step()
+            except (KokoroError, WhisperEngineError) as error:
+                raise ModelError(str(error)) from None
             say(f"Loaded {label} in {time.monotonic() - started:.1f} s.")
 
     async def close(self) -> None:

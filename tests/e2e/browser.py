@@ -12,6 +12,9 @@ import numpy as np
 import soundfile
 from playwright.async_api import Page, async_playwright
 
+# Samples that the ear takes at a time.
+CHUNK = 1024
+
 # Everything that reaches the speakers, by Web Audio or by a media element, with the time at which
 # it was rendered. Silence is kept too, so that positions are times.
 _EAR = """
@@ -57,7 +60,7 @@ _EAR = """
     for (let i = 0; i < bytes.length; i += 32768) {
       binary += String.fromCharCode(...bytes.subarray(i, i + 32768));
     }
-    return { rate: window.__ear.rate, start: kept.length ? kept[0].at : 0, data: btoa(binary) };
+    return { rate: window.__ear.rate, times: kept.map((c) => c.at), data: btoa(binary) };
   };
 })();
 """
@@ -69,19 +72,25 @@ class Played:
 
     audio: np.ndarray  # float32 [samples]
     rate: int
-    start_ms: float  # the page's clock
+    times_ms: np.ndarray  # float64 [chunks of CHUNK samples], the page's clock
+
+    def between(self, start_ms: float, end_ms: float) -> "Played":
+        """The chunks rendered in a span of the page's clock."""
+        chosen = (self.times_ms > start_ms) & (self.times_ms <= end_ms)
+        chunks = self.audio.reshape(-1, CHUNK)
+        return Played(chunks[chosen].ravel(), self.rate, self.times_ms[chosen])
 
     def last_sound_ms(self, louder_than: float = 0.01) -> float | None:
-        """When the last audible sample was rendered, on the page's clock."""
-        loud = np.flatnonzero(np.abs(self.audio) > louder_than)
-        return None if not len(loud) else self.start_ms + loud[-1] * 1000 / self.rate
+        """When the last audible chunk was rendered, on the page's clock."""
+        loud = np.abs(self.audio.reshape(-1, CHUNK)).max(axis=1, initial=0) > louder_than
+        return float(self.times_ms[loud][-1]) if loud.any() else None
 
 
 async def played(page: Page, since_ms: float = 0) -> Played:
     """What the page played since a time of its own clock."""
     ear = await page.evaluate("(since) => window.__earSince(since)", since_ms)
     audio = np.frombuffer(base64.b64decode(ear["data"]), np.float32)
-    return Played(audio, int(ear["rate"]) or 24_000, ear["start"])
+    return Played(audio, int(ear["rate"]) or 24_000, np.array(ear["times"]))
 
 
 async def now_ms(page: Page) -> float:

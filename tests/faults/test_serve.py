@@ -74,7 +74,7 @@ def test_a_corrupted_model_file(kind, tmp_path):
         (broken / "config.json").write_text("{}")
     else:
         broken.write_bytes(b"GGUF" + b"\0" * 1000)
-    refused(serve("--set", f"{kind}.model={broken}"), str(broken))
+    refused(serve("--set", f"{kind}.model={broken}"), broken.name)
 
 
 async def test_ctrl_c_lets_a_live_turn_end_and_takes_no_new_call():
