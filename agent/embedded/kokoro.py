@@ -17,6 +17,7 @@ from agent.embedded.kokoro_model import (
     STYLE_SHAPE,
     KokoroError,
     KokoroModel,
+    run_options,
 )
 from agent.embedded.phonemes import Accent, PhonemeWord, Phonemizer
 from agent.embedded.word_times import estimate_starts, starts_from_durations
@@ -208,7 +209,7 @@ class Request:
     speed: float
     accent: Accent | None
     final: bool
-    run: ort.RunOptions = field(default_factory=ort.RunOptions)
+    run: ort.RunOptions = field(default_factory=run_options)
 
 
 def _symbols(words: list[PhonemeWord], *, final: bool) -> tuple[str, list[int]]:

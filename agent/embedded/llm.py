@@ -20,7 +20,7 @@ TEMPERATURE = 0.2
 """What the server samples with where a request does not say."""
 
 MAX_TOKENS = 120
-"""Enough for two or three spoken sentences."""
+"""What ends an answer where a request does not say; enough for a few spoken sentences."""
 
 SAMPLING: dict[str, Any] = {
     "cache_prompt": True,
@@ -34,6 +34,10 @@ SAMPLING: dict[str, Any] = {
 from looping and from wandering off. The temperature is not among them, so that a request's own
 wins."""
 
+HEADERS = {"Connection": "close"}
+"""llama.cpp promises to keep a connection and closes it after each streamed answer; a client that
+believes it loses one request in twenty."""
+
 _START_TIMEOUT_S = 300.0
 _STOP_TIMEOUT_S = 2.0
 _MAX_THREADS = 8
@@ -45,10 +49,10 @@ class EmbeddedLLM:
     A slot holds one conversation's evaluated prompt. A conversation that keeps to one slot
     evaluates only the new words of each turn; left to itself the server gives a conversation's
     slot to the next one that begins with the same words, as two callers of one persona do. So
-    each conversation takes a slot, sends `request_body(slot)` along, and gives it back:
+    each conversation takes a slot, sends `request_options(slot)` along, and gives it back:
 
         slot = llm.take_slot()
-        await client.chat.completions.create(..., extra_body=llm.request_body(slot))
+        await client.chat.completions.create(..., **llm.request_options(slot))
         llm.leave_slot(slot)
     """
 
@@ -67,7 +71,7 @@ class EmbeddedLLM:
             model_path: A GGUF file.
             slots: How many answers are written at the same time; more conversations queue.
             context_per_slot: Tokens that a conversation and its answer may have together.
-            threads: Threads that compute; by default one per core, at most eight.
+            threads: Threads that compute; by default all cores but one, at most eight.
             alias: The model's name at the endpoint; by default the file's.
         """
         if slots < 1:
@@ -75,7 +79,7 @@ class EmbeddedLLM:
         self._path = model_path
         self._slots = slots
         self._context_per_slot = context_per_slot
-        self._threads = threads or min(_cores(), _MAX_THREADS)
+        self._threads = threads or _spare_cores()
         self.alias = alias or model_path.stem
         self.base_url: str | None = None
         self._process: subprocess.Popen[str] | None = None
@@ -163,7 +167,7 @@ class EmbeddedLLM:
             {"role": "user", "content": "Hello."},
         ]
         for slot in range(self._slots):
-            body = {"messages": messages, "max_tokens": 1, **self.request_body(slot)}
+            body = {"messages": messages, "max_tokens": 1, "id_slot": slot}
             request = urllib.request.Request(
                 f"{self.base_url}/chat/completions",
                 data=json.dumps(body).encode(),
@@ -188,9 +192,9 @@ class EmbeddedLLM:
         """Gives a slot back that `take_slot` gave."""
         self._holders[slot] = max(0, self._holders[slot] - 1)
 
-    def request_body(self, slot: int) -> dict[str, Any]:
-        """What a conversation sends with each request: `SAMPLING`, and its slot."""
-        return {**SAMPLING, "id_slot": slot}
+    def request_options(self, slot: int) -> dict[str, Any]:
+        """What a conversation hands its OpenAI client, or Pipecat's `Settings.extra`, each time."""
+        return {"extra_body": {**SAMPLING, "id_slot": slot}, "extra_headers": HEADERS}
 
     def _wanted(self) -> dict[str, Any]:
         return {
@@ -199,6 +203,7 @@ class EmbeddedLLM:
             "slots": self._slots,
             "context_per_slot": self._context_per_slot,
             "threads": self._threads,
+            "max_tokens": MAX_TOKENS,
             "secret": secrets.token_urlsafe(16),
             "sampling": {
                 "temp": TEMPERATURE,
@@ -242,6 +247,10 @@ class EmbeddedLLM:
         return f"llama.cpp cannot serve {self._path.name}: {last}"
 
 
-def _cores() -> int:
+def _spare_cores() -> int:
+    # llama.cpp's threads spin while they wait for each other: with one for every core, speech
+    # recognition or the voice on any core stalls them all, and five times as many words a second
+    # come from one thread as from two on a busy machine of two cores.
     affinity: Any = getattr(os, "sched_getaffinity", None)  # Linux only; it knows of containers
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, min(cores - 1, _MAX_THREADS))

@@ -41,6 +41,7 @@ def params_of(wanted: dict[str, Any]) -> Any:
     # conversation, to 8 GB.
     params.cache_ram_mib = 0
     params.verbosity = _ERRORS_ONLY
+    params.n_predict = wanted["max_tokens"]
     for name, value in wanted["sampling"].items():
         setattr(params.sampling, name, value)
     return params

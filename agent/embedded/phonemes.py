@@ -54,8 +54,8 @@ _WEAK = {
     "you": "ju", "your": "jɔɹ", "he": "hi", "she": "ʃi", "we": "wi", "me": "mi", "my": "mI",
     "his": "hɪz", "her": "hɜɹ", "its": "ɪts", "us": "ʌs", "them": "ðɛm", "their": "ðɛɹ",
     "has": "hæz", "have": "hæv", "had": "hæd", "can": "kæn", "will": "wɪl", "if": "ɪf",
-    "would": "wʊd", "could": "kʊd", "were": "wɜɹ", "am": "æm", "than": "ðæn", "i": "I",
-    "on": "ɔn", "it's": "ɪts", "i'm": "Im",
+    "would": "wʊd", "could": "kʊd", "were": "wɜɹ", "am": "æm", "than": "ðæn", "i": "ˌI",
+    "on": "ˌɔn", "it's": "ɪts", "i'm": "Im",
 }
 # fmt: on
 _ARTICLES = {"a", "an", "the"}
@@ -140,7 +140,8 @@ class Phonemizer:
         if not word.letter and name in _WEAK:
             weak = _WEAK[name]
             stressed = final and name not in _ARTICLES
-            return re.sub(f"([{VOWELS}])", r"ˈ\1", weak, count=1) if stressed else weak
+            alone = re.sub(f"ˌ?([{VOWELS}])", r"ˈ\1", weak, count=1)
+            return alone if stressed else weak
         if word.letter:
             role = "letter"
         found = self._lexicon.get(name)

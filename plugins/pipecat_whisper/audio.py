@@ -10,14 +10,20 @@ from pipecat_whisper.decoder import SAMPLE_RATE_HZ
 class Mono16k:
     """Turns a stream of audio frames into mono float32 at 16 kHz.
 
-    Each frame's own rate and channels count. At a rate other than 16 kHz, the resampler holds
-    back a few milliseconds until the next frame.
+    Each frame's own rate and channels count. At a rate other than 16 kHz, the resampler works in
+    blocks and holds back up to 0.12 s until later frames.
     """
 
     def __init__(self) -> None:
         """Starts at 16 kHz; the first frame says what the rate is."""
         self._rate_hz = SAMPLE_RATE_HZ
         self._stream: soxr.ResampleStream | None = None
+        self._taken = self._given = 0  # samples since the rate changed
+
+    @property
+    def held_back_s(self) -> float:
+        """How much of the sound is still in the resampler."""
+        return self._taken / self._rate_hz - self._given / SAMPLE_RATE_HZ
 
     def convert(self, frame: AudioRawFrame) -> np.ndarray:
         """The next samples, float32 [samples] in [-1, 1].
@@ -32,7 +38,11 @@ class Mono16k:
         if frame.sample_rate != self._rate_hz:
             self._rate_hz = frame.sample_rate
             self._stream = self._new_stream()
-        return samples if self._stream is None else self._stream.resample_chunk(samples)
+            self._taken = self._given = 0
+        converted = samples if self._stream is None else self._stream.resample_chunk(samples)
+        self._taken += len(samples)
+        self._given += len(converted)
+        return converted
 
     def _new_stream(self) -> soxr.ResampleStream | None:
         if self._rate_hz == SAMPLE_RATE_HZ:

@@ -17,7 +17,7 @@ from faster_whisper import WhisperModel
 
 from pipecat_whisper.decoder import FULL_WINDOW_S, SAMPLE_RATE_HZ, Decoder
 
-WINDOWS_S = (8.0, 12.0, 15.0, FULL_WINDOW_S)
+WINDOWS_S = (8.0, 10.0, 12.0, 15.0, FULL_WINDOW_S)
 
 
 def words(text: str) -> list[str]:

@@ -4,10 +4,12 @@ Whisper's encoder is made for 30 s, and most of what it costs on a short utteran
 padding. It also works on fewer frames, as long as the audio is followed by enough padding for the
 decoder to see the end; with too little it repeats the sentence for ever. So a decode uses a window
 that is `_END_S` longer than the audio, and a text that looks like an accident is decoded again
-in the full window.
+in the full window. The decoder also writes timestamps, which cost nothing and keep it from
+stopping at the first pause; where it stops there all the same, the rest is decoded on its own.
 """
 
 import time
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -25,6 +27,13 @@ _FRAMES_PER_S = 100
 # Nobody says more tokens a second than this; a decode that does is in a loop.
 _TOKENS_PER_S = 20
 _SPARE_TOKENS = 32
+_MAX_INITIAL_TIMESTAMP_S = 1.0
+# Sound after the end of the text is a voice when it goes on for so long, this loud at times
+# compared with the loudest moment of all.
+_REST_S = 1.0
+_LEAST_PROGRESS_S = 0.5
+_REST_LEVEL = 0.1
+_LEVEL_HOP = SAMPLE_RATE_HZ // 20
 # One greedy try and one sampled: more of them, as faster-whisper does, can take ten seconds.
 _FALLBACK_TEMPERATURES = (0.0, 0.4)
 
@@ -68,9 +77,18 @@ class Decoder:
         if duration_s > FULL_WINDOW_S:
             return self._decode_fully(audio, language, prompt, hotwords, started)
         transcript = self._decode_short(audio, language, prompt, hotwords, started)
-        if retry and transcript.is_speech() and not transcript.is_sound:
-            return self._decode_fully(audio, transcript.language, prompt, hotwords, started)
-        return transcript
+        if not retry or transcript.is_sound or not transcript.is_speech():
+            return transcript
+        if transcript.heard_s < duration_s and replace(transcript, truncated=False).is_sound:
+            rest = self.decode(
+                audio[int(transcript.heard_s * SAMPLE_RATE_HZ) :],
+                language=transcript.language,
+                prompt=prompt,
+                hotwords=hotwords,
+                retry=True,
+            )
+            return _joined(transcript, rest)
+        return self._decode_fully(audio, transcript.language, prompt, hotwords, started)
 
     def _decode_short(
         self,
@@ -90,7 +108,6 @@ class Decoder:
         tokens = model.get_prompt(
             tokenizer,
             tokenizer.encode(f" {prompt.strip()}") if prompt else [],
-            without_timestamps=True,
             hotwords=hotwords,
         )
         limit = len(tokens) + _SPARE_TOKENS + int(_TOKENS_PER_S * duration_s)
@@ -100,12 +117,18 @@ class Decoder:
             [tokens],
             beam_size=self._beam_size,
             max_length=limit,
+            max_initial_timestamp_index=round(_MAX_INITIAL_TIMESTAMP_S / model.time_precision),
             suppress_tokens=suppressed,
             return_scores=True,
             return_no_speech_prob=True,
         )[0]
         ids = result.sequences_ids[0]
         text = tokenizer.decode(ids).strip()
+        heard_s = duration_s
+        if ids and ids[-1] >= tokenizer.timestamp_begin:
+            end_s = (ids[-1] - tokenizer.timestamp_begin) * model.time_precision
+            if end_s >= _LEAST_PROGRESS_S and _has_voice(audio, int(end_s * SAMPLE_RATE_HZ)):
+                heard_s = end_s
         return Transcript(
             text=text,
             language=language,
@@ -113,7 +136,8 @@ class Decoder:
             # CTranslate2 divides by the tokens written; Whisper also counts the end of the text.
             avg_logprob=result.scores[0] * len(ids) / (len(ids) + 1),
             compression_ratio=get_compression_ratio(text),
-            truncated=len(tokens) + len(ids) >= limit,
+            truncated=len(tokens) + len(ids) >= limit or heard_s < duration_s,
+            heard_s=heard_s,
             duration_s=duration_s,
             window_s=window_s,
             decode_s=time.perf_counter() - started,
@@ -151,6 +175,7 @@ class Decoder:
             else 0.0,
             compression_ratio=max((s.compression_ratio for s in segments), default=0.0),
             truncated=False,
+            heard_s=len(audio) / SAMPLE_RATE_HZ,
             duration_s=len(audio) / SAMPLE_RATE_HZ,
             window_s=FULL_WINDOW_S,
             decode_s=time.perf_counter() - started,
@@ -181,3 +206,38 @@ def _padded(features: np.ndarray, window_s: float) -> np.ndarray:
     frames = int(window_s * _FRAMES_PER_S)
     features = features[:, : min(features.shape[1] - 1, frames)]
     return np.ascontiguousarray(np.pad(features, ((0, 0), (0, frames - features.shape[1]))))
+
+
+def _has_voice(audio: np.ndarray, begin: int) -> bool:
+    """Whether there is speech from sample `begin` on, going by its loudness."""
+    if len(audio) - begin < _REST_S * SAMPLE_RATE_HZ:
+        return False
+    energy = np.square(audio[: len(audio) // _LEVEL_HOP * _LEVEL_HOP])
+    energy = energy.reshape(-1, _LEVEL_HOP).mean(axis=1)
+    # The first moment of the rest still echoes the last word.
+    rest = energy[begin // _LEVEL_HOP + 2 :]
+    return bool(rest.max() > _REST_LEVEL**2 * energy.max())
+
+
+def _joined(first: Transcript, rest: Transcript) -> Transcript:
+    """Two transcripts of one piece of audio as one; a rest in which nobody speaks adds nothing."""
+    if not rest.is_speech():
+        return replace(
+            first,
+            truncated=False,
+            heard_s=first.duration_s,
+            decode_s=first.decode_s + rest.decode_s,
+        )
+    weights = [max(1, len(first.text)), max(1, len(rest.text))]
+    logprobs = [first.avg_logprob, rest.avg_logprob]
+    return replace(
+        rest,
+        text=f"{first.text} {rest.text}",
+        no_speech_prob=min(first.no_speech_prob, rest.no_speech_prob),
+        avg_logprob=float(np.average(logprobs, weights=weights)),
+        compression_ratio=max(first.compression_ratio, rest.compression_ratio),
+        heard_s=first.duration_s,
+        duration_s=first.duration_s,
+        window_s=max(first.window_s, rest.window_s),
+        decode_s=first.decode_s + rest.decode_s,
+    )

@@ -39,7 +39,7 @@ class WhisperEngine:
         compute_type: str = "int8",
         cpu_threads: int = 0,
         beam_size: int = 1,
-        min_window_s: float = 8.0,
+        min_window_s: float = 10.0,
         max_concurrent: int = 1,
         max_waiting: int = 8,
     ) -> None:

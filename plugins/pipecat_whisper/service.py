@@ -36,7 +36,7 @@ from pipecat_whisper.segment import PreRoll, Segment
 from pipecat_whisper.settings import WhisperSTTSettings, find_problem
 from pipecat_whisper.transcript import Transcript
 
-_PRE_ROLL_S = 0.8
+_PRE_ROLL_S = 4.0
 _MAX_BEHIND = 8
 # Captions of long speech take longer to decode; this leaves the machine some time for others.
 _REST_PER_DECODE = 2.0
@@ -111,6 +111,7 @@ class WhisperSTTService(STTService):
         self._pre_roll = PreRoll(_PRE_ROLL_S)
         self._segment: Segment | None = None
         self._segments: asyncio.Queue[Segment | None] = asyncio.Queue(_MAX_BEHIND)
+        self._unfinished = 0
         self._follower: asyncio.Task | None = None
 
     def can_generate_metrics(self) -> bool:
@@ -151,9 +152,10 @@ class WhisperSTTService(STTService):
         await super().process_frame(frame, direction)
         if isinstance(frame, VADUserStartedSpeakingFrame):
             if self._segment is None:
-                await self._open_segment(self._pre_roll.take())
+                await self._open_segment(self._pre_roll.take_opening())
         elif isinstance(frame, VADUserStoppedSpeakingFrame):
-            self._close_segment(frame.stop_secs)
+            # Some of the silence that the VAD heard has not come out of the resampler yet.
+            self._close_segment(max(0.0, frame.stop_secs - self._mono.held_back_s))
         elif isinstance(frame, STTMuteFrame) and frame.mute:
             # An open segment goes on without sound; the next one must not begin in the past.
             self._pre_roll.take()
@@ -211,6 +213,7 @@ class WhisperSTTService(STTService):
             notice_pauses=bool(assert_given(self._settings.eager_final)),
         )
         self._segments.put_nowait(self._segment)
+        self._unfinished += 1
 
     def _close_segment(self, silence_s: float = 0.0) -> None:
         if self._segment is not None:
@@ -223,6 +226,7 @@ class WhisperSTTService(STTService):
             self._follower = None
         self._segment = None
         self._segments = asyncio.Queue(_MAX_BEHIND)
+        self._unfinished = 0
         self._pre_roll.take()
 
     async def _follow_segments(self) -> None:
@@ -232,6 +236,8 @@ class WhisperSTTService(STTService):
             except WhisperEngineError as error:
                 # A category that ends nothing: the next segment may well work.
                 await self.push_error(str(error), error, category=ErrorCategory.UNKNOWN)
+            finally:
+                self._unfinished -= 1
 
     async def _follow(self, segment: Segment) -> _Hypothesis | None:
         """Decodes a segment while it is open, and pushes what is certain of it.
@@ -274,8 +280,7 @@ class WhisperSTTService(STTService):
             logger.debug(f"{self}: nobody spoke in {segment.duration_s:.1f} s: {transcript}")
             return
         # "Finalized" promises that nothing more is to come, so not while someone speaks on.
-        finalized = self._segment is None and self._segments.empty()
-        frame = self._final(transcript, segment.user_id, finalized)
+        frame = self._final(transcript, segment.user_id, finalized=self._unfinished == 1)
         await self._handle_transcription(transcript.text, True, frame.language)
         await self.push_frame(frame)
 

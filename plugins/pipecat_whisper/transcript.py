@@ -28,7 +28,8 @@ class Transcript:
         no_speech_prob: The model's own probability, 0 to 1, that nobody spoke.
         avg_logprob: Mean log probability of a token; closer to 0 is surer.
         compression_ratio: Of the text under zlib; a text that repeats itself has a high one.
-        truncated: The decoder ran into its limit of tokens before it ended the text.
+        truncated: The text ends before the speech does.
+        heard_s: Where the text ends in the audio.
         duration_s: Length of the audio.
         window_s: Length of the window that the encoder saw, padding included.
         decode_s: Time the decode took, waiting not included.
@@ -40,13 +41,14 @@ class Transcript:
     avg_logprob: float
     compression_ratio: float
     truncated: bool
+    heard_s: float
     duration_s: float
     window_s: float
     decode_s: float
 
     @property
     def is_sound(self) -> bool:
-        """False when the text looks like a decoding accident: a loop, a runaway, a wild guess."""
+        """False when the text looks like a decoding accident: a loop, half a text, a wild guess."""
         return (
             self.compression_ratio <= _REPETITIVE
             and self.avg_logprob >= _UNSURE

@@ -183,18 +183,18 @@ async def test_after_a_barge_in_only_what_was_heard_is_kept(kokoro: Kokoro):
     played, kept = await conversation(service, reply_frames(REPLY), barge_in_s=3.0)
     assert len(kept) == 1
     assert REPLY.startswith(kept[0])
-    assert 3.0 <= len(played) / 24_000 < 3.3
-    # The word that is being said when the caller breaks in may count as heard or not.
-    assert abs(len(words(kept[0])) - len(words(hear(played, 24_000)))) <= 2
+    assert 3.0 <= len(played) / 24_000 < 4.0
+    # The words around the moment at which the caller breaks in may count as heard or not.
+    assert abs(len(words(kept[0])) - len(words(hear(played, 24_000)))) <= 3
 
 
 async def test_after_a_barge_in_the_next_reply_is_spoken(kokoro: Kokoro):
     service = KokoroTTSService(kokoro=kokoro, settings=VOICE)
     barge_in = [SleepFrame(sleep=0.4), InterruptionFrame(), SleepFrame(sleep=0.1)]
     down, up = await spoken(
-        service, [*reply_frames(REPLY), *barge_in, TTSSpeakFrame("Nice to meet you.")]
+        service, [*reply_frames(f"{REPLY} " * 5), *barge_in, TTSSpeakFrame("Nice to meet you.")]
     )
-    assert len(captions(down)) < len(REPLY.split())
+    assert len(captions(down)) < 5 * len(REPLY.split())
     assert captions(down)[-4:] == ["Nice", "to", "meet", "you."]
     assert not [frame for frame in up if isinstance(frame, ErrorFrame)]
 
@@ -217,9 +217,11 @@ def brief(kokoro: Kokoro):
 
     def short(symbols, style, speed, options):
         assert 0 < len(symbols) <= 510
-        audio, durations = run(symbols[:8], style, speed, options)
+        audio, durations = run(symbols[:3], style, speed, options)
         assert durations is not None
-        return audio, np.concatenate([durations[:-1], np.zeros(len(symbols) - 8), durations[-1:]])
+        return audio, np.concatenate(
+            [durations[:-1], np.zeros(max(len(symbols) - 3, 0)), durations[-1:]]
+        )
 
     return short
 

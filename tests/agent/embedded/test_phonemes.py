@@ -20,7 +20,7 @@ def said(text: str, accent: Accent = "american") -> str:
     [
         ("Hello world.", "hɛlˈO wˈɜɹld."),
         ("They choose a joyful hour.", "ðˈA ʧˈuz ɐ ʤˈYfᵊl ˈWəɹ."),
-        ("I find", "I fˈInd"),
+        ("I find", "ˌI fˈInd"),
         ("better little button", "bˈɛTəɹ lˈɪTᵊl bˈʌtᵊn"),
     ],
 )
@@ -43,7 +43,7 @@ def test_british_speech_drops_r_and_lengthens_vowels(text: str, phonemes: str):
 
 
 def test_a_word_is_pronounced_by_its_part_of_speech():
-    assert said("I want to record a record.") == "I wˈɔnt tə ɹɪkˈɔɹd ɐ ɹˈɛkəɹd."
+    assert said("I want to record a record.") == "ˌI wˈɔnt tə ɹɪkˈɔɹd ɐ ɹˈɛkəɹd."
 
 
 def test_articles_and_to_fit_the_vowel_that_follows():
