@@ -31,6 +31,15 @@ class Voice(BaseModel):
     consent: str = Field(min_length=1, description="Who agreed to its use, and how.")
 
 
+class Example(BaseModel):
+    """One exchange in the persona's manner."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    caller: str = Field(min_length=1, max_length=500)
+    agent: str = Field(min_length=1, max_length=500)
+
+
 class Persona(BaseModel):
     """One character that callers can choose."""
 
@@ -44,6 +53,9 @@ class Persona(BaseModel):
     greeting: str = Field(default="", max_length=500)
     apology: str = Field(
         default="Sorry, I lost my train of thought. Could you say that again?", max_length=200
+    )
+    examples: tuple[Example, ...] = Field(
+        default=(), max_length=20, description="Exchanges that show a tiny model the manner."
     )
     voice: Voice
 

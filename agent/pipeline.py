@@ -30,6 +30,7 @@ from agent.services import Services
 # Whisper, Silero and smart-turn hear 16 kHz; Kokoro and CSM speak 24 kHz.
 AUDIO_IN_HZ = 16_000
 AUDIO_OUT_HZ = 24_000
+_EMPTY_TURN_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,11 @@ def build_pipeline(
         The pipeline, and the aggregators that keep the conversation for the language model.
     """
     aggregators = LLMContextAggregatorPair(
-        LLMContext(),
+        LLMContext(services.opening_messages(persona)),  # type: ignore[arg-type]
         user_params=LLMUserAggregatorParams(
             vad_analyzer=ears.vad,
+            # A cough opens a turn that nothing but this closes.
+            user_turn_stop_timeout=_EMPTY_TURN_S,
             user_turn_strategies=UserTurnStrategies(stop=[ears.turn_stop]),
         ),
     )

@@ -7,6 +7,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pipecat_whisper import WhisperEngine, WhisperEngineError, WhisperSTTService
 from agent.config import OLLAMA_URL, ConfigError, Settings
 from agent.embedded.kokoro import Kokoro, KokoroError
 from agent.embedded.kokoro_tts import KokoroTTSService
-from agent.embedded.llm import SAMPLING, EmbeddedLLM
+from agent.embedded.llm import EmbeddedLLM
 from agent.models import ModelError, resolve
 from agent.persona import Persona
 
@@ -39,14 +40,28 @@ class SharedClientLLMService(OpenAILLMService):
     handshake from the answer's first token.
     """
 
-    def __init__(self, *, client: AsyncOpenAI, **kwargs: Any) -> None:
-        """`client` is owned, and closed, by the caller."""
+    def __init__(
+        self,
+        *,
+        client: AsyncOpenAI,
+        on_cleanup: Callable[[], None] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """`client` is owned, and closed, by the caller; `on_cleanup` is called once, at the end."""
         self._shared = client
+        self._on_cleanup = on_cleanup
         super().__init__(**kwargs)
 
     def create_client(self, *args: Any, **kwargs: Any) -> AsyncOpenAI:
         """The shared client, whatever the arguments."""
         return self._shared
+
+    async def cleanup(self) -> None:
+        """Gives back what belonged to this conversation only; a second time does nothing."""
+        await super().cleanup()
+        if self._on_cleanup is not None:
+            self._on_cleanup()
+            self._on_cleanup = None
 
 
 def timed_client(base_url: str | None, api_key: str, timeout_s: float) -> AsyncOpenAI:
@@ -115,14 +130,31 @@ class Services:
         assert self._client is not None, "load() comes first"
         llm = self._settings.llm
         settings = OpenAILLMService.Settings(
-            model=llm.model,
-            system_instruction=persona.system_prompt,
-            max_tokens=llm.max_tokens,
-            extra={"extra_body": SAMPLING} if llm.provider == "embedded" else {},
+            model=llm.model, system_instruction=persona.system_prompt, max_tokens=llm.max_tokens
         )
         if llm.temperature is not None:
             settings.temperature = llm.temperature
-        return SharedClientLLMService(client=self._client, settings=settings)
+        leave = None
+        if self._llm is not None:
+            # A conversation that stays in its slot has only its newest words to be evaluated.
+            slot = self._llm.take_slot()
+            settings.extra = self._llm.request_options(slot)
+            leave = partial(self._llm.leave_slot, slot)
+        return SharedClientLLMService(client=self._client, settings=settings, on_cleanup=leave)
+
+    def opening_messages(self, persona: Persona) -> list[dict[str, str]]:
+        """The turns that the conversation pretends to have had.
+
+        A tiny model answers from examples far better than from instructions; a larger one needs
+        none, and would quote them.
+        """
+        if self._settings.llm.provider != "embedded":
+            return []
+        return [
+            {"role": role, "content": text}
+            for example in persona.examples
+            for role, text in (("user", example.caller), ("assistant", example.agent))
+        ]
 
     def build_tts(self, persona: Persona) -> TTSService:
         """The persona's voice for one caller."""

@@ -36,7 +36,7 @@ async def test_a_question_is_heard_and_answered_aloud(server, llm, question):
         said = "The capital of France is Paris, on the river Seine."
         assert word_errors(hear(audio, rate), said) <= 0.2
         assert word_errors(spoken_words(caller, after=spoken_at), said) == 0
-        assert len(interims(caller)) >= 2, "captions come while he speaks"
+        assert interims(caller), "captions come while he speaks"
         latency = (await caller.message("server-message", after=spoken_at)).data
         assert latency["type"] == "latency"
         assert sum(stage["ms"] for stage in latency["stages"]) == pytest.approx(
