@@ -71,7 +71,7 @@ class TurnSettings(_Section):
         description="smart-turn v3 beside the silence timeout, or the timeout alone.",
     )
     silence_s: float = Field(
-        default=1.5, gt=0, le=10, description="A pause this long ends any turn."
+        default=1.0, gt=0, le=10, description="A pause this long ends any turn."
     )
 
 
