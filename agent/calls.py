@@ -1,6 +1,7 @@
 """The conversations that are going on, whichever way they came in."""
 
 import asyncio
+import gc
 
 from loguru import logger
 from pipecat.transports.base_transport import BaseTransport
@@ -12,6 +13,8 @@ from agent.persona import Persona
 from agent.pipeline import load_ears
 from agent.services import Services
 from agent.session import Session
+
+_STOPPING = "The agent is shutting down and takes no new calls."
 
 
 class Unavailable(RuntimeError):
@@ -40,6 +43,15 @@ class Calls:
         """How many conversations are going on."""
         return len(self._sessions)
 
+    @property
+    def state(self) -> str:
+        """`ready`, or why no call can be taken: `loading`, `stopping`, `broken`."""
+        if self.draining:
+            return "stopping"
+        if not self.ready:
+            return "loading"
+        return "ready" if self._services.alive else "broken"
+
     def reserve(self, persona: str) -> Line:
         """Keeps a line for a caller who is about to connect.
 
@@ -52,7 +64,7 @@ class Calls:
             raise Unavailable("The agent is still loading its models. Please try again shortly.")
         if self.draining:
             self._metrics.rejected.labels("stopping").inc()
-            raise Unavailable("The agent is shutting down and takes no new calls.")
+            raise Unavailable(_STOPPING)
         self.personas[persona]
         try:
             return self._lines.reserve(persona)
@@ -61,8 +73,14 @@ class Calls:
             raise Unavailable(str(busy)) from None
 
     def take(self, token: str) -> Line | None:
-        """The reserved line of that token, now taken; None if there is none."""
-        return None if self.draining else self._lines.take(token)
+        """The reserved line of that token, now taken; None if there is none.
+
+        Raises:
+            Unavailable: The server has begun to stop since.
+        """
+        if self.draining:
+            raise Unavailable(_STOPPING)
+        return self._lines.take(token)
 
     def release(self, line: Line) -> None:
         """Gives back a line whose conversation never began."""
@@ -85,6 +103,9 @@ class Calls:
         except BaseException:
             self._lines.release(line)
             raise
+        if self.draining:  # since the models of its ears began to load
+            self._lines.release(line)
+            return
         self._sessions.add(session)
         self._metrics.sessions.labels(kind).inc()
         self._metrics.live_sessions.inc()
@@ -96,6 +117,10 @@ class Calls:
             self._metrics.live_sessions.dec()
             self._lines.release(line)
             logger.info(f"Session {name} ended.")
+            # A pipeline is full of cycles, and holds tens of megabytes of which Python's collector
+            # knows nothing: left to itself it would let dozens of ended calls pile up.
+            del session
+            gc.collect()
 
     async def drain(self) -> None:
         """Takes no more calls, lets every live turn end within the bound, then hangs up."""

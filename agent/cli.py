@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from agent import __version__
-from agent.config import ConfigError, Settings, load_settings
+from agent.config import ConfigError, Settings, load_settings, parse_value
 from agent.models import ModelError
 from agent.models.commands import add_parser as add_models_parser
 
@@ -76,7 +74,7 @@ def settings_from(args: argparse.Namespace) -> tuple[Settings, str]:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise ConfigError(f"--set wants NAME=VALUE, such as stt.model=base.en, not {name!r}.")
-        overrides[name] = yaml.safe_load(text)
+        overrides[name] = parse_value(name, text)
     profile, line = args.profile, f"Profile {args.profile}."
     if profile == "auto":
         from agent.machine import choose_profile, probe

@@ -106,7 +106,7 @@ class LLMSettings(_Section):
         default=10, gt=0, le=120, description="Silence from the endpoint is an error."
     )
     context_tokens: int = Field(
-        default=2048, ge=512, description="Per conversation; embedded only."
+        default=2048, ge=512, description="Of one conversation; the oldest turns leave."
     )
 
 
@@ -162,7 +162,7 @@ def load_settings(
     for name, text in sorted((os.environ if environ is None else environ).items()):
         if name.startswith(ENV_PREFIX):
             path = name.removeprefix(ENV_PREFIX).lower().split("__")
-            _set(data, path, _parse_value(name, text), name)
+            _set(data, path, parse_value(name, text), name)
     for dotted, value in (overrides or {}).items():
         _set(data, dotted.split("."), value, dotted)
     return validate(data, source=f"profile {str(profile)!r}")
@@ -234,7 +234,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(names)}."
 
 
-def _parse_value(name: str, text: str) -> Any:
+def parse_value(name: str, text: str) -> Any:
+    """A setting's value as the environment or the command line give it, read as YAML.
+
+    Raises:
+        ConfigError: It is not valid YAML.
+    """
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:
@@ -244,7 +249,7 @@ def _parse_value(name: str, text: str) -> Any:
 def _set(data: dict[str, Any], path: list[str], value: Any, source: str) -> None:
     *parents, last = path
     for parent in parents:
-        child = data.setdefault(parent, {})
+        child = data[parent] = data.get(parent) or {}
         if not isinstance(child, dict):
             raise ConfigError(f"{source} does not name a setting: {parent!r} has no parts.")
         data = child

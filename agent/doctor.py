@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from agent import __version__
-from agent.config import OLLAMA_URL, Settings
+from agent.config import OLLAMA_URL, ConfigError, Settings
+from agent.listening import CannotServe, bind
 from agent.machine import probe
 from agent.models import Kind, ModelError, resolve
-from agent.persona import load_personas
+from agent.persona import choose, load_personas
 from agent.resources import page_dir
 
 _PARTS = {
@@ -72,7 +73,11 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         except ModelError as error:
             yield Finding(False, str(error), f"csm-agent models fetch {name}")
     personas = load_personas(settings.personas_dir)
-    yield Finding(True, f"personas: {', '.join(personas)}")
+    try:
+        choose(personas, settings.persona)
+        yield Finding(True, f"personas: {', '.join(personas)}")
+    except ConfigError as error:
+        yield Finding(False, str(error), "csm-agent persona list")
     if not (page_dir() / "index.html").is_file():
         yield Finding(False, "the browser page is not built", "cd agent/web && npm run build")
     yield _port(settings)
@@ -99,11 +104,8 @@ def _endpoint(settings: Settings) -> Finding:
 
 
 def _port(settings: Settings) -> Finding:
-    host, port = settings.server.host, settings.server.port
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind((host, port))
-        except OSError as error:
-            return Finding(False, f"{host}:{port}: {error.strerror}", "csm-agent serve --port 0")
-    return Finding(True, f"{host}:{port} is free")
+    try:
+        bind(settings.server.host, settings.server.port).close()
+    except CannotServe as error:
+        return Finding(False, str(error), "csm-agent serve --port 0")
+    return Finding(True, f"{settings.server.host}:{settings.server.port} is free")

@@ -26,6 +26,7 @@ class InputAudioNormalizer(FrameProcessor):
         super().__init__()
         self._sample_rate = 0
         self._resampler = create_stream_resampler()
+        self._resampled_hz = 0
         self._complained = False
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
@@ -37,7 +38,7 @@ class InputAudioNormalizer(FrameProcessor):
         """Passes every frame on, audio frames in their new shape."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
-            if not _is_sound(frame):
+            if not is_sound(frame):
                 self._complain(frame)
                 return
             frame = await self._normalized(frame)
@@ -52,6 +53,10 @@ class InputAudioNormalizer(FrameProcessor):
         if frame.num_channels > 1:
             samples = np.frombuffer(audio, np.int16).reshape(-1, frame.num_channels)
             audio = samples.mean(axis=1).astype(np.int16).tobytes()
+        if frame.sample_rate != self._resampled_hz:
+            # A stream resampler knows one rate; a headset that is plugged in brings another.
+            self._resampler = create_stream_resampler()
+            self._resampled_hz = frame.sample_rate
         audio = await self._resampler.resample(audio, frame.sample_rate, self._sample_rate)
         return InputAudioRawFrame(audio=audio, sample_rate=self._sample_rate, num_channels=1)
 
@@ -64,11 +69,13 @@ class InputAudioNormalizer(FrameProcessor):
             )
 
 
-def _is_sound(frame: InputAudioRawFrame) -> bool:
+def is_sound(frame: InputAudioRawFrame) -> bool:
+    """Whether a frame can be 16-bit sound from a microphone."""
     channels, rate = frame.num_channels, frame.sample_rate
     return (
         1 <= channels <= 8
         and rate in _LEGAL_RATES_HZ
+        and len(frame.audio) > 0
         and len(frame.audio) % (2 * channels) == 0
         and len(frame.audio) <= 2 * channels * rate * _LONGEST_FRAME_S
     )

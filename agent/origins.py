@@ -1,15 +1,18 @@
 """Which web pages may use the server: its own, and those that the settings name."""
 
+import contextlib
+import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-
 
 def is_loopback(host: str) -> bool:
     """Whether an address to listen on can be reached from this machine only."""
-    return host in _LOOPBACK or host.startswith("127.")
+    # A name such as 127.0.0.1.example.org is anybody's, so only an address counts.
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 class Origins:
@@ -23,7 +26,13 @@ class Origins:
         self._loopback_only = is_loopback(listen_host)
 
     def allow(self, headers: Headers) -> bool:
-        """Whether a request with these headers may be served."""
+        """Whether a request with these headers may be served; a malformed one may not."""
+        try:
+            return self._allow(headers)
+        except ValueError:
+            return False
+
+    def _allow(self, headers: Headers) -> bool:
         if self._all:
             return True
         host = headers.get("host", "")

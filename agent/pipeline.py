@@ -23,6 +23,7 @@ from pipecat_webrtcvad import HybridVADAnalyzer, WebRTCVADAnalyzer
 
 from agent.apology import Apology
 from agent.config import Settings, TurnSettings, VADSettings
+from agent.context_limit import ContextLimit
 from agent.input_audio import InputAudioNormalizer
 from agent.persona import Persona
 from agent.services import Services
@@ -69,6 +70,7 @@ def build_pipeline(
             InputAudioNormalizer(),
             services.build_stt(persona),
             aggregators.user(),
+            ContextLimit(services.context_chars(persona)),
             Apology(persona.apology),
             services.build_llm(persona),
             services.build_tts(persona),

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Annotated
 
-from fastapi import FastAPI, HTTPException, Request, Response, WebSocket
+from fastapi import FastAPI, HTTPException, Query, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
@@ -37,6 +38,7 @@ from agent.wire import GuardedSerializer
 MAX_BODY_BYTES = 64 * 1024
 # A peer that has not connected by then never will; its line is for others.
 _CONNECT_S = 20.0
+_HANG_UP_S = 5.0
 # Websocket close codes, RFC 6455 section 7.4.
 _POLICY_VIOLATION = 1008
 _TRY_AGAIN_LATER = 1013
@@ -84,12 +86,16 @@ def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
     )
     origins = Origins(settings.server.host, settings.server.allowed_origins)
     webrtc_calls: set[asyncio.Task[None]] = set()
+    peers: set[str] = set()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         await calls.cancel()
         await webrtc.close()
+        if webrtc_calls:
+            # The models must outlive the calls that use them.
+            await asyncio.wait(webrtc_calls, timeout=_HANG_UP_S)
 
     app = FastAPI(
         title="csm-agent",
@@ -143,7 +149,9 @@ def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
 
     @app.websocket("/ws")
     async def websocket_call(
-        websocket: WebSocket, session: str | None = None, persona: str | None = None
+        websocket: WebSocket,
+        session: str | None = None,
+        persona: Annotated[str | None, Query(max_length=40)] = None,
     ) -> None:
         if not origins.allow(websocket.headers):
             await websocket.close(_POLICY_VIOLATION, _FOREIGN)
@@ -168,25 +176,22 @@ def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
     async def offer(request: Offer, session: str | None = None) -> dict[str, str]:
         if "m=audio" not in request.sdp:
             raise HTTPException(400, "The WebRTC offer has no audio in it.")
-        # With a peer's id the offer renegotiates a call that already holds its line.
-        line = None if request.pc_id else calls.take(session or "")
-        if line is None and not request.pc_id:
-            raise HTTPException(409, _LAPSED)
+        line = None
+        if request.pc_id is None:
+            line = _take(calls, session or "")
+        elif request.pc_id not in peers:
+            raise HTTPException(404, "There is no such call.")
+        begun = False
 
         async def begin(connection: SmallWebRTCConnection) -> None:
-            if line is None:  # a peer that this server does not know
-                await connection.disconnect()
-                return
-            transport = SmallWebRTCTransport(
-                connection,
-                TransportParams(
-                    audio_in_enabled=True, audio_out_enabled=True, audio_out_end_silence_secs=0
-                ),
-            )
-            for job in (calls.run(line, transport, "webrtc"), _drop_unless_connected(connection)):
-                task = asyncio.create_task(job)
-                webrtc_calls.add(task)
-                task.add_done_callback(webrtc_calls.discard)
+            nonlocal begun
+            assert line is not None  # a peer that is known has begun already
+            begun = True
+            peers.add(connection.pc_id)
+            task = asyncio.create_task(_run_webrtc(calls, line, connection))
+            webrtc_calls.add(task)
+            task.add_done_callback(webrtc_calls.discard)
+            task.add_done_callback(lambda _: peers.discard(connection.pc_id))
 
         asked = SmallWebRTCRequest(
             sdp=request.sdp, type=request.type, pc_id=request.pc_id, restart_pc=request.restart_pc
@@ -194,10 +199,11 @@ def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
         try:
             answer = await webrtc.handle_web_request(asked, begin)
         except Exception as error:
-            if line is not None:
-                calls.release(line)
             logger.warning(f"Refused a WebRTC offer: {error}")
             raise HTTPException(400, "The WebRTC offer could not be answered.") from None
+        finally:
+            if line is not None and not begun:
+                calls.release(line)
         assert answer is not None  # only an absent peer connection has no answer
         return answer
 
@@ -216,9 +222,8 @@ def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
 
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
-        if calls.ready and not calls.draining:
-            return JSONResponse({"status": "ready", "live_sessions": calls.live})
-        return JSONResponse({"status": "stopping" if calls.draining else "loading"}, 503)
+        status = {"status": calls.state, "live_sessions": calls.live}
+        return JSONResponse(status, 200 if calls.state == "ready" else 503)
 
     @app.get("/metrics")
     async def prometheus() -> Response:
@@ -237,11 +242,40 @@ def _reserve(calls: Calls, persona: str) -> Line:
         raise HTTPException(404, f"There is no persona {persona!r}.") from None
 
 
-async def _drop_unless_connected(connection: SmallWebRTCConnection) -> None:
-    await asyncio.sleep(_CONNECT_S)
-    if not connection.is_connected():
-        logger.warning("A WebRTC caller did not connect in time.")
+async def _run_webrtc(calls: Calls, line: Line, connection: SmallWebRTCConnection) -> None:
+    params = TransportParams(
+        audio_in_enabled=True, audio_out_enabled=True, audio_out_end_silence_secs=0
+    )
+    transport = SmallWebRTCTransport(connection, params)
+    connected = asyncio.Event()
+
+    @transport.event_handler("on_client_connected")
+    async def note(transport, client) -> None:
+        connected.set()
+
+    async def give_up() -> None:
+        try:
+            await asyncio.wait_for(connected.wait(), _CONNECT_S)
+        except TimeoutError:
+            logger.warning("A WebRTC caller did not connect in time.")
+            await connection.disconnect()
+
+    watch = asyncio.create_task(give_up())
+    try:
+        await calls.run(line, transport, "webrtc")
+    finally:
+        watch.cancel()
         await connection.disconnect()
+
+
+def _take(calls: Calls, token: str) -> Line:
+    try:
+        line = calls.take(token)
+    except Unavailable as error:
+        raise HTTPException(503, str(error)) from None
+    if line is None:
+        raise HTTPException(409, _LAPSED)
+    return line
 
 
 async def _line_for(
@@ -249,10 +283,8 @@ async def _line_for(
 ) -> Line | None:
     """The caller's line: the one that he reserved, or a new one if he reserved none."""
     try:
-        line = calls.take(token if token is not None else _reserve(calls, persona).token)
+        return _take(calls, token if token is not None else _reserve(calls, persona).token)
     except HTTPException as error:
-        await websocket.close(_TRY_AGAIN_LATER, error.detail)
+        busy = error.status_code == 503
+        await websocket.close(_TRY_AGAIN_LATER if busy else _POLICY_VIOLATION, error.detail)
         return None
-    if line is None:
-        await websocket.close(_POLICY_VIOLATION, _LAPSED)
-    return line

@@ -20,6 +20,7 @@ from pipecat.utils.text.transforms import TextTransform, VoiceFormatter
 from pipecat_whisper import WhisperEngine, WhisperEngineError, WhisperSTTService
 
 from agent.config import OLLAMA_URL, ConfigError, Settings
+from agent.context_limit import CHARS_PER_TOKEN
 from agent.embedded.kokoro import Kokoro, KokoroError
 from agent.embedded.kokoro_tts import KokoroTTSService
 from agent.embedded.llm import EmbeddedLLM
@@ -104,6 +105,11 @@ class Services:
                 raise ModelError(str(error)) from None
             say(f"Loaded {label} in {time.monotonic() - started:.1f} s.")
 
+    @property
+    def alive(self) -> bool:
+        """Whether nothing that was loaded has died since."""
+        return self._llm is None or self._llm.alive
+
     async def close(self) -> None:
         """Stops the language model's server and lets the models go; a second time does nothing."""
         if self._client is not None:
@@ -155,6 +161,11 @@ class Services:
             for example in persona.examples
             for role, text in (("user", example.caller), ("assistant", example.agent))
         ]
+
+    def context_chars(self, persona: Persona) -> int:
+        """How much of the conversation the language model may read, in characters."""
+        tokens = self._settings.llm.context_tokens - self._settings.llm.max_tokens
+        return max(1000, tokens * CHARS_PER_TOKEN - len(persona.system_prompt))
 
     def build_tts(self, persona: Persona) -> TTSService:
         """The persona's voice for one caller."""

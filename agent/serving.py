@@ -1,8 +1,7 @@
 """Runs the server: binds first, loads the models while it answers, and stops with manners."""
 
 import asyncio
-import contextlib
-import errno
+import gc
 import os
 import signal
 import socket
@@ -12,18 +11,14 @@ import uvicorn
 from loguru import logger
 
 from agent.calls import Calls
-from agent.config import ConfigError, Settings
+from agent.config import Settings
+from agent.listening import CannotServe, bind
 from agent.metrics import Metrics
-from agent.models import ModelError
 from agent.origins import is_loopback
 from agent.persona import choose, load_personas
 from agent.server import create_app
 from agent.services import Services
 from agent.wire import MAX_MESSAGE_BYTES
-
-
-class CannotServe(RuntimeError):
-    """The server cannot start; one sentence says why and what to do."""
 
 
 class _Uvicorn(uvicorn.Server):
@@ -73,7 +68,7 @@ async def serve(settings: Settings) -> None:
     metrics = Metrics()
     services = Services(settings)
     calls = Calls(settings, personas, services, metrics)
-    sock = _bind(settings.server.host, settings.server.port)
+    sock = bind(settings.server.host, settings.server.port)
     config = uvicorn.Config(
         create_app(settings, calls, metrics),
         log_level="warning",
@@ -100,8 +95,7 @@ async def serve(settings: Settings) -> None:
             loading.result()
     finally:
         loading.cancel()
-        with contextlib.suppress(asyncio.CancelledError, ConfigError, ModelError):
-            await loading
+        await asyncio.wait({loading})  # its error, if any, was raised above
         await services.close()
         sock.close()
 
@@ -110,27 +104,10 @@ async def _load(services: Services, calls: Calls) -> None:
     await services.load()
     for persona in calls.personas.values():
         services.check_voice(persona)
+    # What is loaded by now stays: frozen, it costs the collections after each call no time.
+    gc.collect()
+    gc.freeze()
     calls.ready = True
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(128)
-    except socket.gaierror:
-        raise CannotServe(f"There is no address {host!r} to listen on.") from None
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            why = f"Port {port} is in use; choose another with --port, or a free one with --port 0."
-        elif error.errno in {errno.EACCES, errno.EADDRNOTAVAIL}:
-            why = f"{host}:{port} may not be listened on: {os.strerror(error.errno)}."
-        else:
-            why = f"{host}:{port} cannot be listened on: {error}."
-        raise CannotServe(why) from None
-    return sock
 
 
 def _readable(path: os.PathLike[str] | None) -> str | None:

@@ -112,6 +112,8 @@ class Caller:
         async def wait_for_news() -> Any:
             async with self._news:
                 while not (found := wanted()):
+                    if self.closed:
+                        raise AssertionError(f"hung up while waiting for {what}: {self.closed}")
                     await self._news.wait()
                 return found
 

@@ -1,5 +1,8 @@
 """One real server for most end-to-end tests, on a language model that says what the test wants."""
 
+import json
+import time
+import urllib.request
 from collections.abc import Iterator
 
 import numpy as np
@@ -26,12 +29,23 @@ def llm(_llm: ScriptedLLM) -> Iterator[ScriptedLLM]:
 
 
 @pytest.fixture(scope="session")
-def server(_llm: ScriptedLLM) -> Iterator[LiveServer]:
-    """The real server with every model but the language model real."""
+def _server(_llm: ScriptedLLM) -> Iterator[LiveServer]:
     with LiveServer(
         LLM__PROVIDER="openai", LLM__BASE_URL=_llm.url, LLM__TIMEOUT_S="3", TURN__SILENCE_S="1.0"
     ) as server:
         yield server
+
+
+@pytest.fixture
+def server(_server: LiveServer) -> LiveServer:
+    """The real server with every model but the language model real, and every line free."""
+    # A WebRTC caller who is gone is missed only after a while.
+    for _ in range(600):
+        with urllib.request.urlopen(f"{_server.url}/readyz") as response:
+            if json.load(response)["live_sessions"] == 0:
+                return _server
+        time.sleep(0.1)
+    raise AssertionError("the calls of an earlier test have not ended")
 
 
 @pytest.fixture(scope="session")

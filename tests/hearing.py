@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import soxr
@@ -46,3 +47,13 @@ def word_errors(heard: str, said: str) -> float:
         for j, y in enumerate(b, 1):
             row.append(min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (x != y)))
     return row[-1] / max(1, len(a))
+
+
+def heard_up_to(heard: str, said: str) -> int:
+    """How many words of what was said were heard: up to the last two that stand together there.
+
+    Whisper may repeat or invent words at a start; it does not invent two right ones further on.
+    """
+    b, a = words(heard), words(said)
+    pairs = set(pairwise(b))
+    return max((i + 2 for i in range(len(a) - 1) if (a[i], a[i + 1]) in pairs), default=0)

@@ -233,6 +233,13 @@ class EmbeddedLLM:
         for line in process.stderr:
             self._log.append(line.rstrip())
             logger.debug(f"llama.cpp: {line.rstrip()}")
+        if self._process is process and self.base_url is not None:
+            logger.error("The language model's server has died; restart csm-agent.")
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server runs."""
+        return self._process is not None and self._process.poll() is None
 
     def _why_it_failed(self) -> str:
         said = "\n".join(self._log)

@@ -233,8 +233,9 @@ class WhisperSTTService(STTService):
         while (segment := await self._segments.get()) is not None:
             try:
                 await self._finish(segment, await self._follow(segment))
-            except WhisperEngineError as error:
-                # A category that ends nothing: the next segment may well work.
+            except Exception as error:
+                # Whatever it is, the next segment may well work, and a session without this task
+                # would be deaf: hence every error, in a category that ends nothing.
                 await self.push_error(str(error), error, category=ErrorCategory.UNKNOWN)
             finally:
                 self._unfinished -= 1
@@ -257,6 +258,10 @@ class WhisperSTTService(STTService):
                     audio, **self._options(), priority="interim"
                 )
             except EngineBusyError:
+                continue
+            except WhisperEngineError as error:
+                # A caption that failed costs nothing; the final tells whether the engine works.
+                logger.warning(f"{self}: an interim decode failed: {error}")
                 continue
             hypothesis = _Hypothesis(transcript, len(audio))
             rest_s = _REST_PER_DECODE * transcript.decode_s

@@ -57,6 +57,12 @@ async def test_sound_that_is_right_already_is_not_touched():
     assert [f.audio for f in await normalized(sent)] == [f.audio for f in sent]
 
 
+async def test_a_microphone_that_changes_its_rate():
+    sent = frames(tone(48_000, 1), 48_000) + frames(tone(44_100, 2), 44_100)
+    audio = b"".join(f.audio for f in await normalized(sent))
+    assert 1.8 <= len(audio) / 2 / 16_000 <= 2.0
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -21,6 +21,9 @@ def headers(host, origin=None):
         # DNS rebinding: origin and host agree, but neither is ours.
         ("127.0.0.1", (), "evil.example:7860", "http://evil.example:7860", False),
         ("127.0.0.1", (), "evil.example:7860", None, False),
+        ("127.0.0.1", (), "127.0.0.1.evil.com", "http://127.0.0.1.evil.com", False),
+        ("127.0.0.1", (), "[::1", None, False),
+        ("127.0.0.1", (), "127.8.8.8:7860", None, True),
         # A proxy on this machine forwards the public name.
         ("127.0.0.1", ("https://talk.example",), "talk.example", "https://talk.example", True),
         ("0.0.0.0", (), "agent.lan:7860", "http://agent.lan:7860", True),

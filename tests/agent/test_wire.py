@@ -47,6 +47,10 @@ async def test_audio_and_messages_pass():
         json_message("{not json"),
         spoken_text(),
         audio_message(channels=0),
+        audio_message(seconds=0),
+        audio_message(seconds=1e-6, rate=2_000_000_000),
+        json_message(json.dumps({"type": "raw-audio", "data": {"base64Audio": ""}})),
+        json_message("[1]"),
     ],
 )
 async def test_garbage_is_dropped_and_the_session_lives(garbage):
@@ -70,3 +74,13 @@ async def test_audio_faster_than_real_time_is_dropped_until_the_clock_catches_up
     assert 10 <= sum(frame is not None for frame in passed) <= 12
     now = 5.0
     assert await serializer.deserialize(audio_message(1.0)) is not None
+
+
+async def test_messages_have_a_pace():
+    now = 0.0
+    serializer = GuardedSerializer(clock=lambda: now)
+    hello = json_message(json.dumps({"type": "client-message"}))
+    passed = [await serializer.deserialize(hello) for _ in range(40)]
+    assert sum(frame is not None for frame in passed) == 20
+    now = 1.5
+    assert await serializer.deserialize(hello) is not None

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.e2e.browser import CHUNK, microphone, now_ms, open_page, played
-from tests.hearing import hear, word_errors
+from tests.hearing import hear, heard_up_to, word_errors, words
 from tests.live_server import LiveServer
 from tests.talk import QUESTION, REMARK
 
@@ -117,9 +117,9 @@ async def test_barge_in_cuts_voice_and_caption_at_the_same_place(
         assert LONG.startswith(caption.rstrip(" .,—"))
         assert len(caption.split()) < len(LONG.split())
         # The cut falls where the voice was: within two words of what Whisper could hear.
-        assert abs(len(heard.split()) - len(caption.split())) <= 2
-    user_lines = str(llm.requests[-1][-1]["content"])
-    assert word_errors(user_lines, REMARK) <= 0.2
+        assert abs(heard_up_to(heard, LONG) - len(words(caption))) <= 2
+    remarks = [m["content"] for m in llm.requests[-1][4:] if m["role"] == "user"]
+    assert word_errors(" ".join(remarks), REMARK) <= 0.2
 
 
 async def test_one_caller_too_many_is_told_in_the_page(llm, tmp_path):
