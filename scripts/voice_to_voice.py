@@ -53,7 +53,7 @@ def parse_args() -> argparse.Namespace:
         "--audio",
         type=Path,
         nargs="+",
-        default=sorted((ROOT / "tests" / "data").glob("question*.flac")),
+        default=[ROOT / "tests" / "data" / name for name in ("question.flac", "remark.flac")],
         help="recordings to speak, in turn (default: those of the tests)",
     )
     parser.add_argument("--json", action="store_true", help="print every turn as JSON")
