@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import socket
+import ssl
 from types import FrameType
 
 import uvicorn
@@ -68,6 +69,7 @@ async def serve(settings: Settings) -> None:
     metrics = Metrics()
     services = Services(settings)
     calls = Calls(settings, personas, services, metrics)
+    certfile, keyfile = _certificate(settings)
     sock = bind(settings.server.host, settings.server.port)
     config = uvicorn.Config(
         create_app(settings, calls, metrics),
@@ -76,8 +78,8 @@ async def serve(settings: Settings) -> None:
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_max_queue=32,
         timeout_graceful_shutdown=5,
-        ssl_certfile=_readable(settings.server.ssl_certfile),
-        ssl_keyfile=_readable(settings.server.ssl_keyfile),
+        ssl_certfile=certfile,
+        ssl_keyfile=keyfile,
     )
     server = _Uvicorn(config, calls)
     server.loop = asyncio.get_running_loop()
@@ -108,6 +110,22 @@ async def _load(services: Services, calls: Calls) -> None:
     gc.collect()
     gc.freeze()
     calls.ready = True
+
+
+def _certificate(settings: Settings) -> tuple[str | None, str | None]:
+    certfile = _readable(settings.server.ssl_certfile)
+    keyfile = _readable(settings.server.ssl_keyfile)
+    if certfile is None and keyfile is not None:
+        raise CannotServe("--ssl-keyfile needs the certificate that it belongs to: --ssl-certfile.")
+    if certfile is not None:
+        try:
+            # Without a password given, an encrypted key would ask for one at the terminal.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certfile, keyfile, password="")
+        except (ssl.SSLError, OSError):
+            with_key = f" with the key {keyfile}" if keyfile else ""
+            raise CannotServe(f"The certificate {certfile}{with_key} cannot be used.") from None
+    return certfile, keyfile
 
 
 def _readable(path: os.PathLike[str] | None) -> str | None:

@@ -1,13 +1,22 @@
 """`csm-agent serve` that cannot start says why in one sentence; one that stops does so well."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.caller import Caller, load_speech
 from tests.live_server import LiveServer
@@ -62,6 +71,46 @@ def test_a_missing_model():
 
 def test_a_missing_certificate():
     refused(serve("--ssl-certfile", "none.pem"), "none.pem")
+
+
+def test_a_certificate_that_cannot_be_used(tmp_path):
+    junk = tmp_path / "junk.pem"
+    junk.write_text("not a certificate")
+    refused(serve("--ssl-certfile", str(junk)), "junk.pem", "cannot be used")
+    refused(serve("--ssl-keyfile", str(junk)), "--ssl-certfile")
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate for localhost and its key, made for this test."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(pem))
+    (folder / "key.pem").write_bytes(key.private_bytes(pem, *plain))
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def test_https(tmp_path):
+    certificate, key = self_signed(tmp_path)
+    trust = ssl.create_default_context(cafile=str(certificate))
+    with LiveServer("--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)) as server:
+        assert server.url.startswith("https://")
+        address = server.url.replace("127.0.0.1", "localhost") + "/readyz"
+        with urllib.request.urlopen(address, context=trust) as response:
+            assert json.load(response)["status"] == "ready"
 
 
 @pytest.mark.parametrize("kind", ["llm", "tts", "stt"])
