@@ -7,6 +7,7 @@ import pytest
 
 from tests.caller import Caller
 from tests.hearing import hear, word_errors
+from tests.live_server import LiveServer
 from tests.talk import (
     QUESTION,
     REMARK,
@@ -160,3 +161,13 @@ async def test_four_callers_hear_and_read_only_their_own_words(server, llm, ques
     for messages in llm.requests:
         names = [n for n in ("Ada", "Max", "Edith") if n in str(messages)]
         assert len(names) == 1
+
+
+@pytest.mark.parametrize("engine", ["webrtc", "hybrid"])
+async def test_every_voice_detector_carries_a_conversation(llm, question, engine):
+    environ = {"LLM__PROVIDER": "openai", "LLM__BASE_URL": llm.url, "VAD__ENGINE": engine}
+    with LiveServer(**environ) as server:
+        async with Caller(f"{server.ws_url}?persona=max") as caller:
+            await greeted(caller)
+            await answer(caller, question)
+            assert word_errors(" ".join(transcripts(caller)), QUESTION) <= 0.15
