@@ -1,11 +1,11 @@
 """The conversations that are going on, whichever way they came in."""
 
 import asyncio
-import gc
 
 from loguru import logger
 from pipecat.transports.base_transport import BaseTransport
 
+from agent import memory
 from agent.config import Settings
 from agent.lines import AllLinesBusy, Line, Lines
 from agent.metrics import Metrics
@@ -117,10 +117,8 @@ class Calls:
             self._metrics.live_sessions.dec()
             self._lines.release(line)
             logger.info(f"Session {name} ended.")
-            # A pipeline is full of cycles, and holds tens of megabytes of which Python's collector
-            # knows nothing: left to itself it would let dozens of ended calls pile up.
             del session
-            gc.collect()
+            await memory.give_back()
 
     async def drain(self) -> None:
         """Takes no more calls, lets every live turn end within the bound, then hangs up."""
