@@ -2,11 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from loguru import logger
 from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
@@ -29,27 +27,17 @@ from pipecat.utils.time import time_now_iso8601
 from pipecat.utils.tracing.service_decorators import traced_stt
 from pipecat.utils.types import assert_given
 
-from pipecat_whisper.agreement import LocalAgreement
 from pipecat_whisper.audio import Mono16k
-from pipecat_whisper.engine import EngineBusyError, WhisperEngine, WhisperEngineError
+from pipecat_whisper.engine import WhisperEngine
+from pipecat_whisper.listener import Caption, Listener, Options
 from pipecat_whisper.segment import PreRoll, Segment
 from pipecat_whisper.settings import WhisperSTTSettings, find_problem
 from pipecat_whisper.transcript import Transcript
 
 _PRE_ROLL_S = 4.0
 _MAX_BEHIND = 8
-# Captions of long speech take longer to decode; this leaves the machine some time for others.
-_REST_PER_DECODE = 2.0
 # Whisper's codes, where they are not the language's own.
 _WHISPER_CODES = {"nb": "no", "jv": "jw", "fil": "tl"}
-
-
-@dataclass(frozen=True)
-class _Hypothesis:
-    """A decode of the first `samples` samples of a segment that was still open."""
-
-    transcript: Transcript
-    samples: int
 
 
 class WhisperSTTService(STTService):
@@ -185,8 +173,10 @@ class WhisperSTTService(STTService):
             A `TranscriptionFrame`, or nothing when nobody speaks in it.
         """
         frame = InputAudioRawFrame(audio=audio, sample_rate=self.sample_rate, num_channels=1)
-        transcript = await self._engine.transcribe(Mono16k().convert(frame), **self._options())
-        if self._is_speech(transcript):
+        segment = Segment(Mono16k().convert(frame), user_id=self._user_id, notice_pauses=False)
+        segment.close()
+        transcript = await Listener(self._engine, segment, self._options).final()
+        if transcript is not None:
             yield self._final(transcript, self._user_id, finalized=True)
 
     async def _update_settings(self, delta: STTSettings) -> dict[str, Any]:
@@ -232,7 +222,7 @@ class WhisperSTTService(STTService):
     async def _follow_segments(self) -> None:
         while (segment := await self._segments.get()) is not None:
             try:
-                await self._finish(segment, await self._follow(segment))
+                await self._follow(segment)
             except Exception as error:
                 # Whatever it is, the next segment may well work, and a session without this task
                 # would be deaf: hence every error, in a category that ends nothing.
@@ -240,67 +230,31 @@ class WhisperSTTService(STTService):
             finally:
                 self._unfinished -= 1
 
-    async def _follow(self, segment: Segment) -> _Hypothesis | None:
-        """Decodes a segment while it is open, and pushes what is certain of it.
-
-        Returns:
-            The last decode, when there was one.
-        """
-        hypothesis, agreement, rest_s = None, LocalAgreement(), 0.0
-        while not segment.closed:
-            interval_s = assert_given(self._settings.interim_interval_s)
-            await segment.wait(max(interval_s, rest_s) if interval_s else None)
-            if segment.closed:
-                break
-            audio = segment.audio()
-            try:
-                transcript = await self._engine.transcribe(
-                    audio, **self._options(), priority="interim"
-                )
-            except EngineBusyError:
-                continue
-            except WhisperEngineError as error:
-                # A caption that failed costs nothing; the final tells whether the engine works.
-                logger.warning(f"{self}: an interim decode failed: {error}")
-                continue
-            hypothesis = _Hypothesis(transcript, len(audio))
-            rest_s = _REST_PER_DECODE * transcript.decode_s
-            if interval_s and not segment.closed and transcript.is_sound:
-                await self._push_interim(transcript, agreement, segment.user_id)
-        return hypothesis
-
-    async def _finish(self, segment: Segment, hypothesis: _Hypothesis | None) -> None:
-        if (
-            hypothesis is not None
-            and hypothesis.transcript.is_sound
-            and segment.is_covered_by(hypothesis.samples)
-        ):
-            transcript = hypothesis.transcript
-        else:
-            transcript = await self._engine.transcribe(segment.audio(), **self._options())
+    async def _follow(self, segment: Segment) -> None:
+        listener = Listener(self._engine, segment, self._options)
+        while (caption := await listener.caption()) is not None:
+            await self._push_interim(caption, segment.user_id)
+        transcript = await listener.final()
         self._stt_usage_pending_seconds += segment.duration_s
         # Before the transcript, because tracing closes its span there.
         await self.emit_stt_usage_metrics()
-        if not self._is_speech(transcript):
-            logger.debug(f"{self}: nobody spoke in {segment.duration_s:.1f} s: {transcript}")
-            return
+        if transcript is not None:
+            await self._push_final(transcript, segment.user_id)
+
+    async def _push_interim(self, caption: Caption, user_id: str) -> None:
+        language = _language(caption.transcript)
+        await self._handle_transcription(caption.text, False, language)
+        await self.push_frame(
+            InterimTranscriptionFrame(
+                caption.text, user_id, time_now_iso8601(), language, caption.transcript
+            )
+        )
+
+    async def _push_final(self, transcript: Transcript, user_id: str) -> None:
         # "Finalized" promises that nothing more is to come, so not while someone speaks on.
-        frame = self._final(transcript, segment.user_id, finalized=self._unfinished == 1)
+        frame = self._final(transcript, user_id, finalized=self._unfinished == 1)
         await self._handle_transcription(transcript.text, True, frame.language)
         await self.push_frame(frame)
-
-    async def _push_interim(
-        self, transcript: Transcript, agreement: LocalAgreement, user_id: str
-    ) -> None:
-        if not self._is_speech(transcript):
-            return
-        text = agreement.update(transcript.text)
-        if text:
-            language = _language(transcript)
-            await self._handle_transcription(text, False, language)
-            await self.push_frame(
-                InterimTranscriptionFrame(text, user_id, time_now_iso8601(), language, transcript)
-            )
 
     @traced_stt
     async def _handle_transcription(
@@ -318,19 +272,16 @@ class WhisperSTTService(STTService):
             finalized=finalized,
         )
 
-    def _is_speech(self, transcript: Transcript) -> bool:
-        return transcript.is_speech(
-            no_speech_prob=assert_given(self._settings.no_speech_prob),
-            min_avg_logprob=assert_given(self._settings.min_avg_logprob),
-        )
-
-    def _options(self) -> dict[str, Any]:
+    def _options(self) -> Options:
         settings = self._settings
-        return {
-            "language": assert_given(settings.language),
-            "prompt": assert_given(settings.initial_prompt),
-            "hotwords": assert_given(settings.hotwords),
-        }
+        return Options(
+            language=assert_given(settings.language),
+            prompt=assert_given(settings.initial_prompt),
+            hotwords=assert_given(settings.hotwords),
+            no_speech_prob=assert_given(settings.no_speech_prob),
+            min_avg_logprob=assert_given(settings.min_avg_logprob),
+            interim_interval_s=assert_given(settings.interim_interval_s),
+        )
 
 
 def _language(transcript: Transcript) -> Language | None:
