@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.resources import configs_dir
+from agent.setting_types import Origin
 
 ENV_PREFIX = "CSM_AGENT__"
 OLLAMA_URL = "http://localhost:11434/v1"
@@ -35,9 +36,8 @@ class ServerSettings(_Section):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=7860, ge=0, le=65535, description="Port; 0 picks a free one.")
     max_sessions: int = Field(default=4, ge=1, le=1000, description="Conversations at once.")
-    allowed_origins: tuple[str, ...] = Field(
-        default=(),
-        description="Web origins besides the server's own that may connect; '*' allows all.",
+    allowed_origins: tuple[Origin, ...] = Field(
+        default=(), description="Web origins besides the server's own; '*' allows all."
     )
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None

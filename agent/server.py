@@ -10,7 +10,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from loguru import logger
-from pipecat.transports.base_transport import TransportParams
 from pipecat.transports.smallwebrtc.connection import IceServer, SmallWebRTCConnection
 from pipecat.transports.smallwebrtc.request_handler import (
     IceCandidate,
@@ -18,7 +17,6 @@ from pipecat.transports.smallwebrtc.request_handler import (
     SmallWebRTCRequest,
     SmallWebRTCRequestHandler,
 )
-from pipecat.transports.smallwebrtc.transport import SmallWebRTCTransport
 from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,12 +30,11 @@ from agent.lines import Line
 from agent.metrics import Metrics
 from agent.origins import Origins
 from agent.resources import page_dir
+from agent.webrtc import WebRTCPeer, flaw_of, run_call
 from agent.wire import GuardedSerializer
 
 # An offer with many candidates takes 10 kB.
 MAX_BODY_BYTES = 64 * 1024
-# A peer that has not connected by then never will; its line is for others.
-_CONNECT_S = 20.0
 _HANG_UP_S = 5.0
 # Websocket close codes, RFC 6455 section 7.4.
 _POLICY_VIOLATION = 1008
@@ -86,7 +83,7 @@ def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
     )
     origins = Origins(settings.server.host, settings.server.allowed_origins)
     webrtc_calls: set[asyncio.Task[None]] = set()
-    peers: set[str] = set()
+    peers: set[WebRTCPeer] = set()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -174,24 +171,26 @@ def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
 
     @app.post("/api/offer")
     async def offer(request: Offer, session: str | None = None) -> dict[str, str]:
-        if "m=audio" not in request.sdp:
-            raise HTTPException(400, "The WebRTC offer has no audio in it.")
+        if flaw := flaw_of(request.sdp):
+            raise HTTPException(400, flaw)
         line = None
+        peer = next((peer for peer in peers if request.pc_id in peer.ids), None)
         if request.pc_id is None:
             line = _take(calls, session or "")
-        elif request.pc_id not in peers:
+        elif peer is None:
             raise HTTPException(404, "There is no such call.")
         begun = False
 
         async def begin(connection: SmallWebRTCConnection) -> None:
-            nonlocal begun
+            nonlocal begun, peer
             assert line is not None  # a peer that is known has begun already
             begun = True
-            peers.add(connection.pc_id)
-            task = asyncio.create_task(_run_webrtc(calls, line, connection))
+            peer = WebRTCPeer(connection)
+            peers.add(peer)
+            task = asyncio.create_task(run_call(calls, line, peer))
             webrtc_calls.add(task)
             task.add_done_callback(webrtc_calls.discard)
-            task.add_done_callback(lambda _: peers.discard(connection.pc_id))
+            task.add_done_callback(lambda _: peers.discard(peer))
 
         asked = SmallWebRTCRequest(
             sdp=request.sdp, type=request.type, pc_id=request.pc_id, restart_pc=request.restart_pc
@@ -204,7 +203,10 @@ def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
         finally:
             if line is not None and not begun:
                 calls.release(line)
-        assert answer is not None  # only an absent peer connection has no answer
+        # Without a peer or an answer for it, the handler has raised.
+        assert answer is not None
+        assert peer is not None
+        peer.watch()
         return answer
 
     @app.patch("/api/offer")
@@ -240,32 +242,6 @@ def _reserve(calls: Calls, persona: str) -> Line:
         raise HTTPException(503, str(error)) from None
     except KeyError:
         raise HTTPException(404, f"There is no persona {persona!r}.") from None
-
-
-async def _run_webrtc(calls: Calls, line: Line, connection: SmallWebRTCConnection) -> None:
-    params = TransportParams(
-        audio_in_enabled=True, audio_out_enabled=True, audio_out_end_silence_secs=0
-    )
-    transport = SmallWebRTCTransport(connection, params)
-    connected = asyncio.Event()
-
-    @transport.event_handler("on_client_connected")
-    async def note(transport, client) -> None:
-        connected.set()
-
-    async def give_up() -> None:
-        try:
-            await asyncio.wait_for(connected.wait(), _CONNECT_S)
-        except TimeoutError:
-            logger.warning("A WebRTC caller did not connect in time.")
-            await connection.disconnect()
-
-    watch = asyncio.create_task(give_up())
-    try:
-        await calls.run(line, transport, "webrtc")
-    finally:
-        watch.cancel()
-        await connection.disconnect()
 
 
 def _take(calls: Calls, token: str) -> Line:

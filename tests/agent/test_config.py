@@ -5,8 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agent.config import ConfigError, Settings, load_settings, profile_names
+from agent.config import ConfigError, Settings, load_settings, profile_names, validate
 from agent.resources import configs_dir
+
+ORIGIN_SENTENCE = (
+    "'server.allowed_origins.0'.*'talk.example': an origin is '\\*' or scheme://host, as in "
+    "https://talk.example.org or http://localhost:8080, without a path\\.$"
+)
 
 
 def write(path: Path, text: str) -> Path:
@@ -72,6 +77,7 @@ def test_the_command_line_overrides_the_environment():
         ("sst: {model: x}", "Unknown setting 'sst'.*did you mean 'stt'"),
         ("server: {port: 70000}", "'server.port'.*70000"),
         ("vad: {engine: krisp}", "'vad.engine'.*'silero', 'webrtc' or 'hybrid'"),
+        ("server: {allowed_origins: [talk.example]}", ORIGIN_SENTENCE),
         ("- a\n- b", "must be a mapping"),
         ("stt: {model: [", "not valid YAML in line"),
         ("base: mine.yaml", "its own base"),
@@ -82,6 +88,52 @@ def test_a_wrong_profile_is_refused_in_one_sentence(tmp_path, text, sentence):
     with pytest.raises(ConfigError, match=sentence) as refusal:
         load_settings(write(tmp_path / "mine.yaml", text), environ={})
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "https://talk.example.org",
+        "HTTP://Localhost:8080",
+        "http://[::1]:7860",
+        "chrome-extension://abcdefgh",
+    ],
+)
+def test_an_origin_as_a_browser_sends_it_is_taken(origin):
+    settings = validate({"server": {"allowed_origins": [origin]}}, source="test")
+    assert settings.server.allowed_origins == (origin,)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "null",
+        "talk.example.org",
+        "talk.example.org:443",
+        "//talk.example.org",
+        "https://",
+        "https://talk.example.org/",
+        "https://talk.example.org/page",
+        "https://talk.example.org?x=1",
+        "https://talk.example.org#x",
+        "https://user@talk.example.org",
+        "https://*.example.org",
+        "https://talk.example.org:",
+        "https://talk.example.org:x",
+        "https://talk.example.org:70000",
+        "https://[::1",
+        "https://[1.2]",
+        "https://two words",
+        "https://a.example\n",
+        "https://a.example,https://b.example",
+    ],
+)
+def test_what_is_not_an_origin_is_refused_in_one_sentence(origin):
+    with pytest.raises(ConfigError, match="an origin is ") as refusal:
+        validate({"server": {"allowed_origins": ["*", origin]}}, source="test")
+    assert str(refusal.value).startswith("Setting 'server.allowed_origins.1' in test is ")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pipecat.frames.protobufs.frames_pb2 as protos
 import pytest
 from pipecat.frames.frames import InputAudioRawFrame, InputTransportMessageFrame
 
-from agent.wire import GuardedSerializer, TooMuchGarbage
+from agent.client_rules import TooMuchGarbage
+from agent.wire import GuardedSerializer
 
 
 def audio_message(seconds=0.02, rate=16_000, channels=1):
@@ -51,6 +52,8 @@ async def test_audio_and_messages_pass():
         audio_message(seconds=1e-6, rate=2_000_000_000),
         json_message(json.dumps({"type": "raw-audio", "data": {"base64Audio": ""}})),
         json_message("[1]"),
+        json_message("[" * 100_000),
+        json_message(json.dumps({"type": ["client-ready"]})),
     ],
 )
 async def test_garbage_is_dropped_and_the_session_lives(garbage):
