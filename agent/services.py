@@ -6,7 +6,7 @@ Models load once per process. A service belongs to one conversation and owns onl
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ from agent.embedded.kokoro_tts import KokoroTTSService
 from agent.embedded.llm import EmbeddedLLM
 from agent.models import ModelError, resolve
 from agent.persona import Persona
+
+# Each takes a second at the start, on a small machine; a folder may hold any number of personas.
+_WARM_OTHERS = 4
 
 
 def spoken_form() -> TextTransform:
@@ -78,9 +81,16 @@ def timed_client(base_url: str | None, api_key: str, timeout_s: float) -> AsyncO
 class Services:
     """Loads what the settings name and makes services of it, one set per conversation."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Loads nothing yet; see `load`."""
+    def __init__(self, settings: Settings, personas: Mapping[str, Persona]) -> None:
+        """Loads nothing yet; see `load`.
+
+        Args:
+            settings: Which models, and which persona answers by default.
+            personas: By name, whom callers may choose; the embedded language model learns their
+                prompts before the first call.
+        """
         self._settings = settings
+        self._personas = personas
         self._whisper: WhisperEngine | None = None
         self._kokoro: Kokoro | None = None
         self._llm: EmbeddedLLM | None = None
@@ -228,8 +238,20 @@ class Services:
             context_per_slot=llm.context_tokens,
         )
         url = await asyncio.to_thread(self._llm.start)
-        await asyncio.to_thread(self._llm.warm_up)
+        default = self._personas[self._settings.persona]
+        others = [persona for persona in self._personas.values() if persona is not default]
+        await asyncio.to_thread(
+            self._llm.warm_up,
+            self._opening(default),
+            [self._opening(persona) for persona in others[:_WARM_OTHERS]],
+        )
         return url
+
+    def _opening(self, persona: Persona) -> list[dict[str, str]]:
+        """A first turn's messages before the caller's own, as Pipecat's service sends them."""
+        system = {"role": "system", "content": persona.system_prompt}
+        greeting = [{"role": "assistant", "content": persona.greeting}] if persona.greeting else []
+        return [system, *self.opening_messages(persona), *greeting]
 
     async def _load_tts(self) -> None:
         tts = self._settings.tts

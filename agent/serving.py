@@ -67,7 +67,7 @@ async def serve(settings: Settings) -> None:
     personas = load_personas(settings.personas_dir)
     choose(personas, settings.persona)
     metrics = Metrics()
-    services = Services(settings)
+    services = Services(settings, personas)
     calls = Calls(settings, personas, services, metrics)
     certfile, keyfile = _certificate(settings)
     sock = bind(settings.server.host, settings.server.port)

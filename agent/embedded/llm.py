@@ -1,19 +1,19 @@
 """A GGUF language model behind llama.cpp's own OpenAI-compatible server, on loopback."""
 
+import http.client
 import json
 import os
 import secrets
-import subprocess
-import sys
-import threading
 import urllib.error
 import urllib.request
-from collections import deque
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from loguru import logger
 
+from agent.embedded.llm_process import START_TIMEOUT_S
+from agent.embedded.llm_supervisor import LLMSupervisor
 from agent.models import ModelError
 
 TEMPERATURE = 0.2
@@ -38,13 +38,19 @@ HEADERS = {"Connection": "close"}
 """llama.cpp promises to keep a connection and closes it after each streamed answer; a client that
 believes it loses one request in twenty."""
 
-_START_TIMEOUT_S = 300.0
-_STOP_TIMEOUT_S = 2.0
 _MAX_THREADS = 8
+
+Message = dict[str, str]
+"""A role and its content, as OpenAI's protocol has them."""
+
+_SOME_OPENING = (Message(role="system", content="You are a friendly voice assistant."),)
 
 
 class EmbeddedLLM:
     """Starts and stops the server; the language services talk to it like to any other endpoint.
+
+    A server that dies comes back by itself at the same address. Until then requests fail as at
+    any endpoint that is down, and `alive` is false.
 
     A slot holds one conversation's evaluated prompt. A conversation that keeps to one slot
     evaluates only the new words of each turn; left to itself the server gives a conversation's
@@ -82,9 +88,9 @@ class EmbeddedLLM:
         self._threads = threads or _spare_cores()
         self.alias = alias or model_path.stem
         self.base_url: str | None = None
-        self._process: subprocess.Popen[str] | None = None
-        self._log: deque[str] = deque(maxlen=20)
-        self._log_reader: threading.Thread | None = None
+        self._supervisor: LLMSupervisor | None = None
+        # Of each slot, what it evaluates after a restart, in this order.
+        self._openings: list[tuple[int, list[Message]]] = []
         self._holders = [0] * slots
 
     def start(self) -> str:
@@ -100,87 +106,47 @@ class EmbeddedLLM:
         if self.base_url is not None:
             return self.base_url
         self._refuse_what_is_no_model()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "agent.embedded.llm_server"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # Ctrl-C reaches a terminal's whole process group; live turns may still need the model.
-            start_new_session=True,
-        )
-        self._process = process
-        self._log.clear()
-        self._log_reader = threading.Thread(target=self._read_log, args=(process,), daemon=True)
-        self._log_reader.start()
-        deadline = threading.Timer(_START_TIMEOUT_S, process.kill)
-        deadline.start()
+        self._supervisor = LLMSupervisor(self._wanted(), self._evaluate_openings)
         try:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(json.dumps(self._wanted()) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        finally:
-            deadline.cancel()
-        if not line:
+            self.base_url = self._supervisor.start()
+        except ModelError:
             self.stop()
-            raise ModelError(self._why_it_failed())
-        url: str = json.loads(line)["url"]
-        self.base_url = url
-        return url
+            raise
+        return self.base_url
 
     def stop(self) -> None:
         """Ends the server at once, whatever it is doing; a second time does nothing."""
-        process, self._process, self.base_url = self._process, None, None
-        if process is None:
-            return
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if self._log_reader is not None:
-            self._log_reader.join()
-        for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
+        supervisor, self._supervisor, self.base_url = self._supervisor, None, None
+        if supervisor is not None:
+            supervisor.stop()
 
-    def warm_up(self, system_prompt: str = "You are a friendly voice assistant.") -> None:
-        """Has every slot evaluate a prompt, so that the first caller does not wait for it.
+    @property
+    def alive(self) -> bool:
+        """Whether the server runs and knows the prompts that it was warmed up with."""
+        return self._supervisor is not None and self._supervisor.alive
+
+    def warm_up(
+        self,
+        opening: Sequence[Message] = _SOME_OPENING,
+        others: Iterable[Sequence[Message]] = (),
+    ) -> None:
+        """Evaluates the prompts that calls begin with, so that no first caller waits for them.
+
+        A caller whose prompt is known has only his own words left to evaluate.
 
         Args:
-            system_prompt: The one that calls will have; a slot that knows it has only the
-                caller's words left to evaluate.
+            opening: What calls begin with, up to the caller's first words, system prompt first;
+                every slot will know it.
+            others: What other calls begin with. The server keeps one copy of each, for the first
+                caller who needs it, whichever slot he takes.
 
         Raises:
             ModelError: The server does not answer.
         """
-        if self.base_url is None:
-            raise ModelError("The language model's server is not running; call start() first.")
-        messages = [
-            {"role": "system", "content": system_prompt},
-            {"role": "user", "content": "Hello."},
-        ]
-        for slot in range(self._slots):
-            body = {"messages": messages, "max_tokens": 1, "id_slot": slot}
-            request = urllib.request.Request(
-                f"{self.base_url}/chat/completions",
-                data=json.dumps(body).encode(),
-                headers={"Content-Type": "application/json"},
-            )
-            try:
-                with urllib.request.urlopen(request, timeout=_START_TIMEOUT_S) as response:
-                    response.read()
-            except urllib.error.HTTPError as error:
-                said = error.read(300).decode(errors="replace")
-                raise ModelError(f"The language model refused its first prompt: {said}") from None
-            except OSError as error:
-                raise ModelError(f"The language model's server stopped: {error}.") from None
+        # A slot's prompt moves aside when the next one comes.
+        self._openings = [(0, list(other)) for other in others]
+        self._openings += [(slot, list(opening)) for slot in range(self._slots)]
+        self._evaluate_openings()
 
     def take_slot(self) -> int:
         """The slot that the fewest conversations hold; see the class."""
@@ -204,6 +170,7 @@ class EmbeddedLLM:
             "context_per_slot": self._context_per_slot,
             "threads": self._threads,
             "max_tokens": MAX_TOKENS,
+            "port": 0,
             "secret": secrets.token_urlsafe(16),
             "sampling": {
                 "temp": TEMPERATURE,
@@ -228,30 +195,29 @@ class EmbeddedLLM:
                 f"{self._path.name} is not a GGUF file; give one that llama.cpp can load."
             )
 
-    def _read_log(self, process: subprocess.Popen[str]) -> None:
-        assert process.stderr is not None
-        for line in process.stderr:
-            self._log.append(line.rstrip())
-            logger.debug(f"llama.cpp: {line.rstrip()}")
-        if self._process is process and self.base_url is not None:
-            logger.error("The language model's server has died; restart csm-agent.")
-
-    @property
-    def alive(self) -> bool:
-        """Whether the server runs."""
-        return self._process is not None and self._process.poll() is None
-
-    def _why_it_failed(self) -> str:
-        said = "\n".join(self._log)
-        if "No module named 'xllamacpp'" in said:
-            return "The embedded language model needs: pip install 'csm-agent[embedded]'"
-        if "corrupted or incomplete" in said or "gguf_init" in said:
-            return (
-                f"{self._path.name} is damaged or only half there; fetch it again "
-                "(`csm-agent models fetch`, if it has a name there)."
+    def _evaluate_openings(self) -> None:
+        url = self.base_url
+        if url is None:
+            raise ModelError("The language model's server is not running; call start() first.")
+        for slot, opening in self._openings:
+            messages = [*opening, {"role": "user", "content": "Hello."}]
+            body = {"messages": messages, "max_tokens": 1, "id_slot": slot}
+            request = urllib.request.Request(
+                f"{url}/chat/completions",
+                data=json.dumps(body).encode(),
+                headers={"Content-Type": "application/json"},
             )
-        last = self._log[-1] if self._log else "it gave no reason"
-        return f"llama.cpp cannot serve {self._path.name}: {last}"
+            try:
+                with urllib.request.urlopen(request, timeout=START_TIMEOUT_S) as response:
+                    response.read()
+            except urllib.error.HTTPError as error:
+                said = error.read(300).decode(errors="replace")
+                if error.code >= 500:
+                    raise ModelError(f"The language model failed at first: {said}") from None
+                # A prompt that is too long; only those who chose it need to be told, each turn.
+                logger.warning(f"The language model refuses what a call begins with: {said}")
+            except (OSError, http.client.HTTPException) as error:
+                raise ModelError(f"The language model's server stopped: {error}.") from None
 
 
 def _spare_cores() -> int:

@@ -18,6 +18,7 @@ from typing import Any
 xllamacpp: Any = import_module("xllamacpp")
 
 _ERRORS_ONLY = 1
+_MOVED_PROMPTS_MIB = 128
 
 
 def params_of(wanted: dict[str, Any]) -> Any:
@@ -32,14 +33,15 @@ def params_of(wanted: dict[str, Any]) -> Any:
     # Any page in any browser on this machine can reach a loopback port: a secret first part of
     # every path keeps it out, and no page may read an answer.
     params.api_prefix = f"/{wanted['secret']}"
+    params.port = wanted["port"]
     params.cors_origins = ""
     params.ui = False
     params.endpoint_slots = False
     # The model fits or it does not; looking twice doubles the start.
     params.fit_params = False
-    # Each conversation's prompt stays in its slot. A second copy in memory would grow with every
-    # conversation, to 8 GB.
-    params.cache_ram_mib = 0
+    # A conversation's prompt stays in its slot; when another takes the slot, it moves here, and
+    # comes back without being evaluated again. Unbounded it would grow to 8 GB.
+    params.cache_ram_mib = _MOVED_PROMPTS_MIB
     params.verbosity = _ERRORS_ONLY
     params.n_predict = wanted["max_tokens"]
     for name, value in wanted["sampling"].items():

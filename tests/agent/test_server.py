@@ -19,7 +19,8 @@ def settings():
 
 @pytest.fixture
 def calls(settings):
-    calls = Calls(settings, load_personas(), Services(settings), Metrics())
+    personas = load_personas()
+    calls = Calls(settings, personas, Services(settings, personas), Metrics())
     calls.ready = True
     return calls
 
