@@ -31,8 +31,7 @@ class GuardedSerializer(ProtobufFrameSerializer):
         """
         try:
             frame = await super().deserialize(data)
-        # JSON that is nested too deep for Python is a RecursionError.
-        except (DecodeError, TypeError, ValueError, KeyError, ZeroDivisionError, RecursionError):
+        except (DecodeError, TypeError, ValueError, KeyError, ZeroDivisionError):
             frame = None
         match frame:
             case InputAudioRawFrame() if is_sound(frame):
