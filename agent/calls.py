@@ -6,13 +6,13 @@ from loguru import logger
 from pipecat.transports.base_transport import BaseTransport
 
 from agent import memory
-from agent.config import Settings
 from agent.lines import AllLinesBusy, Line, Lines
 from agent.metrics import Metrics
 from agent.persona import Persona
 from agent.pipeline import load_ears
 from agent.services import Services
 from agent.session import Session
+from agent.settings import Settings
 
 _STOPPING = "The agent is shutting down and takes no new calls."
 

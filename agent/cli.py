@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from agent import __version__
-from agent.config import ConfigError, Settings, load_settings, parse_value
+from agent.config import ConfigError, load_settings, parse_value
 from agent.models import ModelError
 from agent.models.commands import add_parser as add_models_parser
+from agent.settings import Settings
 
 # The module that is missing tells the extra that brings it.
 _EXTRA_OF = {

@@ -3,6 +3,7 @@
 from typing import Any
 
 from pipecat.frames.frames import Frame, LLMContextFrame
+from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 # English takes four characters a token; other languages, and names, take fewer.
@@ -15,20 +16,31 @@ class ContextLimit(FrameProcessor):
     Without it a conversation of half an hour ends in a model that refuses every prompt.
     """
 
-    def __init__(self, max_chars: int) -> None:
-        """`max_chars` bounds the words of all messages together."""
+    def __init__(self, context: LLMContext, max_chars: int) -> None:
+        """Bounds the conversation's context, and what is made of it on trial.
+
+        Args:
+            context: What the aggregators write the conversation into.
+            max_chars: Of the texts of all messages together.
+        """
         super().__init__()
+        self._context = context
         self._max_chars = max_chars
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Passes every frame on, contexts within the limit."""
         await super().process_frame(frame, direction)
         if isinstance(frame, LLMContextFrame):
-            messages: list[Any] = list(frame.context.messages)
-            kept = newest_within(messages, self._max_chars)
-            if kept != messages:
-                frame.context.set_messages(kept)
+            # A speculation answers a copy, and where all of them are right no other context passes.
+            for context in {id(c): c for c in (frame.context, self._context)}.values():
+                self._limit(context)
         await self.push_frame(frame, direction)
+
+    def _limit(self, context: LLMContext) -> None:
+        messages: list[Any] = list(context.messages)
+        kept = newest_within(messages, self._max_chars)
+        if kept != messages:
+            context.set_messages(kept)
 
 
 def newest_within(messages: list[Any], max_chars: int) -> list[Any]:

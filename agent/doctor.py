@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from agent import __version__
-from agent.config import OLLAMA_URL, ConfigError, Settings
+from agent.config import ConfigError
 from agent.listening import CannotServe, bind
 from agent.machine import probe
 from agent.models import Kind, ModelError, resolve
 from agent.persona import choose, load_personas
 from agent.resources import page_dir
+from agent.settings import OLLAMA_URL, Settings
 
 _PARTS = {
     "agent": ("fastapi", "uvicorn", "faster_whisper", "aiortc", "prometheus_client"),

@@ -22,11 +22,12 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat_webrtcvad import HybridVADAnalyzer, WebRTCVADAnalyzer
 
 from agent.apology import Apology
-from agent.config import Settings, TurnSettings, VADSettings
 from agent.context_limit import ContextLimit
 from agent.input_audio import InputAudioNormalizer
 from agent.persona import Persona
 from agent.services import Services
+from agent.settings import Settings, TurnSettings, VADSettings
+from agent.speculation import SpeculatingSpeechTimeoutStop, SpeculatingTurnAnalyzerStop
 
 # Whisper, Silero and smart-turn hear 16 kHz; Kokoro and CSM speak 24 kHz.
 AUDIO_IN_HZ = 16_000
@@ -55,8 +56,9 @@ def build_pipeline(
     Returns:
         The pipeline, and the aggregators that keep the conversation for the language model.
     """
+    context = LLMContext(services.opening_messages(persona))  # type: ignore[arg-type]
     aggregators = LLMContextAggregatorPair(
-        LLMContext(services.opening_messages(persona)),  # type: ignore[arg-type]
+        context,
         user_params=LLMUserAggregatorParams(
             vad_analyzer=ears.vad,
             # A cough opens a turn that nothing but this closes.
@@ -64,16 +66,17 @@ def build_pipeline(
             user_turn_strategies=UserTurnStrategies(stop=[ears.turn_stop]),
         ),
     )
+    tts = services.build_tts(persona)
     pipeline = Pipeline(
         [
             transport.input(),
             InputAudioNormalizer(),
             services.build_stt(persona),
             aggregators.user(),
-            ContextLimit(services.context_chars(persona)),
+            ContextLimit(context, services.context_chars(persona)),
             Apology(persona.apology),
-            services.build_llm(persona),
-            services.build_tts(persona),
+            services.build_llm(persona, prepare=tts.prepare),
+            tts,
             transport.output(),
             aggregators.assistant(),
         ]
@@ -102,5 +105,11 @@ def build_turn_stop(settings: TurnSettings) -> BaseUserTurnStopStrategy:
     """What decides that the caller has finished: smart-turn beside a timeout, or the timeout."""
     if settings.detector == "smart":
         analyzer = LocalSmartTurnAnalyzerV3(params=SmartTurnParams(stop_secs=settings.silence_s))
-        return TurnAnalyzerUserTurnStopStrategy(turn_analyzer=analyzer)
-    return SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=settings.silence_s)
+        smart = (
+            SpeculatingTurnAnalyzerStop if settings.speculate else TurnAnalyzerUserTurnStopStrategy
+        )
+        return smart(turn_analyzer=analyzer)
+    silence = (
+        SpeculatingSpeechTimeoutStop if settings.speculate else SpeechTimeoutUserTurnStopStrategy
+    )
+    return silence(user_speech_timeout=settings.silence_s)

@@ -25,11 +25,11 @@ from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoin
 
 from agent import __version__
 from agent.calls import Calls, Unavailable
-from agent.config import Settings
 from agent.lines import Line
 from agent.metrics import Metrics
 from agent.origins import Origins
 from agent.resources import page_dir
+from agent.settings import Settings
 from agent.webrtc import WebRTCPeer, flaw_of, run_call
 from agent.wire import GuardedSerializer
 

@@ -13,19 +13,22 @@ from typing import Any
 
 from loguru import logger
 from openai import AsyncOpenAI, Timeout
+from pipecat.frames.frames import Frame
+from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.services.stt_service import STTService
-from pipecat.services.tts_service import TTSService
 from pipecat.utils.text.transforms import TextTransform, VoiceFormatter
 from pipecat_whisper import WhisperEngine, WhisperEngineError, WhisperSTTService
 
-from agent.config import OLLAMA_URL, ConfigError, Settings
+from agent.config import ConfigError
 from agent.context_limit import CHARS_PER_TOKEN
+from agent.draft import Draft, Prepare
 from agent.embedded.kokoro import Kokoro, KokoroError
 from agent.embedded.kokoro_tts import KokoroTTSService
 from agent.embedded.llm import EmbeddedLLM
 from agent.models import ModelError, resolve
 from agent.persona import Persona
+from agent.settings import OLLAMA_URL, Settings
 
 # Each takes a second at the start, on a small machine; a folder may hold any number of personas.
 _WARM_OTHERS = 4
@@ -48,17 +51,40 @@ class SharedClientLLMService(OpenAILLMService):
         self,
         *,
         client: AsyncOpenAI,
+        draft: Draft | None = None,
         on_cleanup: Callable[[], None] | None = None,
         **kwargs: Any,
     ) -> None:
-        """`client` is owned, and closed, by the caller; `on_cleanup` is called once, at the end."""
+        """Makes one conversation's service.
+
+        Args:
+            client: Owned, and closed, by the caller.
+            draft: Follows what the model writes before the caller has finished.
+            on_cleanup: Called once, at the end.
+            **kwargs: Passed to Pipecat's `OpenAILLMService`.
+        """
         self._shared = client
+        self._draft = draft
         self._on_cleanup = on_cleanup
         super().__init__(**kwargs)
 
     def create_client(self, *args: Any, **kwargs: Any) -> AsyncOpenAI:
         """The shared client, whatever the arguments."""
         return self._shared
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Lets the draft see what is asked; the rest is Pipecat's."""
+        if self._draft is not None:
+            await self._draft.follow(frame)
+        await super().process_frame(frame, direction)
+
+    async def push_frame(
+        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> None:
+        """Lets the draft see what is written, before Pipecat holds it back."""
+        if self._draft is not None:
+            await self._draft.follow(frame)
+        await super().push_frame(frame, direction)
 
     async def cleanup(self) -> None:
         """Gives back what belonged to this conversation only; a second time does nothing."""
@@ -141,8 +167,13 @@ class Services:
         )
         return WhisperSTTService(engine=self._whisper, settings=settings)
 
-    def build_llm(self, persona: Persona) -> OpenAILLMService:
-        """The language model for one caller, speaking as the persona."""
+    def build_llm(self, persona: Persona, *, prepare: Prepare | None = None) -> OpenAILLMService:
+        """The language model for one caller, speaking as the persona.
+
+        Args:
+            persona: Whose system prompt it gets.
+            prepare: The voice's, for the first sentence of an answer that is still on trial.
+        """
         assert self._client is not None, "load() comes first"
         llm = self._settings.llm
         settings = OpenAILLMService.Settings(
@@ -156,7 +187,12 @@ class Services:
             slot = self._llm.take_slot()
             settings.extra = self._llm.request_options(slot)
             leave = partial(self._llm.leave_slot, slot)
-        return SharedClientLLMService(client=self._client, settings=settings, on_cleanup=leave)
+        return SharedClientLLMService(
+            client=self._client,
+            draft=Draft(prepare, language=persona.language) if prepare else None,
+            settings=settings,
+            on_cleanup=leave,
+        )
 
     def opening_messages(self, persona: Persona) -> list[dict[str, str]]:
         """The turns that the conversation pretends to have had.
@@ -177,7 +213,7 @@ class Services:
         tokens = self._settings.llm.context_tokens - self._settings.llm.max_tokens
         return max(1000, tokens * CHARS_PER_TOKEN - len(persona.system_prompt))
 
-    def build_tts(self, persona: Persona) -> TTSService:
+    def build_tts(self, persona: Persona) -> KokoroTTSService:
         """The persona's voice for one caller."""
         assert self._kokoro is not None, "load() comes first"
         return KokoroTTSService(

@@ -12,13 +12,13 @@ import uvicorn
 from loguru import logger
 
 from agent.calls import Calls
-from agent.config import Settings
 from agent.listening import CannotServe, bind
 from agent.metrics import Metrics
 from agent.origins import is_loopback
 from agent.persona import choose, load_personas
 from agent.server import create_app
 from agent.services import Services
+from agent.settings import Settings
 from agent.wire import MAX_MESSAGE_BYTES
 
 

@@ -18,12 +18,12 @@ from pipecat.transports.base_transport import BaseTransport
 from pipecat.workers.runner import WorkerRunner
 
 from agent.apology import notice
-from agent.config import Settings
 from agent.latency import from_breakdown
 from agent.metrics import Metrics
 from agent.persona import Persona
 from agent.pipeline import AUDIO_IN_HZ, AUDIO_OUT_HZ, Ears, build_pipeline
 from agent.services import Services
+from agent.settings import Settings
 from agent.turn_state import TurnState
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,7 +137,7 @@ class Kokoro:
 
     async def stream(
         self, text: str, voice: str, speed: float = 1.0, accent: Accent | None = None
-    ) -> AsyncIterator[Speech]:
+    ) -> AsyncGenerator[Speech]:
         """Speak a text clause by clause; the first comes early. See `synthesize`.
 
         Cancelling the caller drops its piece if it waits, and ends it within milliseconds if

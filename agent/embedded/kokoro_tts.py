@@ -9,10 +9,18 @@ from typing import Any
 import numpy as np
 import soxr
 from numpy.typing import NDArray
-from pipecat.frames.frames import ErrorFrame, Frame, TTSAudioRawFrame
+from pipecat.frames.frames import (
+    EagerEndOfTurnCancelFrame,
+    ErrorFrame,
+    Frame,
+    InterruptionFrame,
+    TTSAudioRawFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
 from pipecat.transcriptions.language import Language
+from pipecat.utils.text.base_text_aggregator import TextType
 from pipecat.utils.tracing.service_decorators import traced_tts
 from pipecat.utils.types import NOT_GIVEN, NotGiven, is_given, require_given
 
@@ -25,6 +33,10 @@ _NOTHING_SAID_S = 0.1
 # Pipecat closes a reply that has had no audio for this long. A busy machine, or a language
 # model that thinks between two sentences, must not be cut off.
 _SILENCE_TIMEOUT_S = 60.0
+
+
+# Text, voice, speed, accent: what `Kokoro.stream` takes.
+Wanted = tuple[str, str, float, Accent | None]
 
 
 @dataclass
@@ -56,6 +68,15 @@ class Reply:
         if self.started_s is None:
             self.started_s = time.monotonic()
         return max(self.spoken_s, time.monotonic() - self.started_s)
+
+
+@dataclass(frozen=True)
+class HeadStart:
+    """Speech that was begun before it was asked for."""
+
+    wanted: Wanted
+    pieces: AsyncGenerator[Speech]
+    first: asyncio.Task[Speech | None]
 
 
 class KokoroTTSService(TTSService):
@@ -93,6 +114,7 @@ class KokoroTTSService(TTSService):
         )
         self._kokoro = kokoro
         self._replies: dict[str, Reply] = {}
+        self._head_start: HeadStart | None = None
         self._check(self._settings)
 
     def can_generate_metrics(self) -> bool:
@@ -104,6 +126,58 @@ class KokoroTTSService(TTSService):
         if language in {Language.EN_US, Language.EN_GB}:
             return language.value.lower()
         return "en" if _is_english(language) else language.value
+
+    async def prepare(self, sentence: str) -> None:
+        """Begin to speak what may be wanted soon; `run_tts` of the same text then starts at once.
+
+        What was prepared before is dropped, and this is when the caller speaks on.
+
+        Args:
+            sentence: As the language model wrote it.
+        """
+        await self._drop_head_start()
+        text = await self._transform_text(sentence.lstrip("\n"), TextType.SENTENCE)
+        if text is None:
+            return
+        wanted = self._wanted(text)
+        pieces = self._kokoro.stream(*wanted)
+        self._head_start = HeadStart(wanted, pieces, self.create_task(anext(pieces, None)))
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Drop what was prepared when its turn is withdrawn; the rest is the base class's."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, EagerEndOfTurnCancelFrame | InterruptionFrame):
+            await self._drop_head_start()
+
+    async def cleanup(self) -> None:
+        """Drop what was prepared; a second time does nothing."""
+        await self._drop_head_start()
+        await super().cleanup()
+
+    async def _drop_head_start(self) -> None:
+        head_start, self._head_start = self._head_start, None
+        if head_start is not None:
+            await self.cancel_task(head_start.first)
+            await head_start.pieces.aclose()
+
+    def _wanted(self, text: str) -> Wanted:
+        voice = require_given(self._settings.voice, "Kokoro voice")
+        speed = require_given(self._settings.speed, "Kokoro speed")
+        return text, str(voice), speed, self._accent()
+
+    async def _speech(self, text: str) -> AsyncGenerator[Speech]:
+        wanted, head_start = self._wanted(text), self._head_start
+        if head_start is None or head_start.wanted != wanted:
+            await self._drop_head_start()
+            async for speech in self._kokoro.stream(*wanted):
+                yield speech
+            return
+        self._head_start = None
+        first = await head_start.first
+        if first is not None:
+            yield first
+        async for speech in head_start.pieces:
+            yield speech
 
     async def _update_settings(self, delta: TTSSettings) -> dict[str, Any]:
         try:
@@ -143,11 +217,9 @@ class KokoroTTSService(TTSService):
         """
         await self.start_tts_usage_metrics(text)
         reply = self._replies.setdefault(context_id, Reply())
-        voice = require_given(self._settings.voice, "Kokoro voice")
-        speed = require_given(self._settings.speed, "Kokoro speed")
         silent = True
         try:
-            async for speech in self._kokoro.stream(text, str(voice), speed, self._accent()):
+            async for speech in self._speech(text):
                 if not len(speech.audio):
                     continue
                 silent = False

@@ -1,7 +1,12 @@
 """A language model that fails or hangs is apologised for, aloud and on the page."""
 
 import pytest
-from pipecat.frames.frames import LLMContextFrame, LLMTextFrame, TTSSpeakFrame
+from pipecat.frames.frames import (
+    LLMContextFrame,
+    LLMTextFrame,
+    TTSSpeakFrame,
+    UserStoppedSpeakingFrame,
+)
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frameworks.rtvi.frames import RTVIServerMessageFrame
@@ -12,7 +17,7 @@ from agent.services import SharedClientLLMService, timed_client
 from tests.scripted_llm import ScriptedLLM
 
 
-async def answer(url, timeout_s=10.0):
+async def answer(url, timeout_s=10.0, *, on_trial=False, then=()):
     """What comes out of the language model, with the Apology before it."""
     llm = SharedClientLLMService(
         client=timed_client(url, "none", timeout_s),
@@ -21,7 +26,11 @@ async def answer(url, timeout_s=10.0):
     context = LLMContext([{"role": "user", "content": "hello"}])
     down, _ = await run_test(
         Pipeline([Apology("Sorry, say that again?"), llm]),
-        frames_to_send=[LLMContextFrame(context), SleepFrame(timeout_s if timeout_s < 2 else 0.1)],
+        frames_to_send=[
+            LLMContextFrame(context, speculation=on_trial),
+            *then,
+            SleepFrame(timeout_s if timeout_s < 2 else 0.1),
+        ],
     )
     return down
 
@@ -48,4 +57,20 @@ async def test_an_endpoint_that_fails_or_falls_silent(mode):
 
 async def test_an_endpoint_that_is_down():
     down = await answer("http://127.0.0.1:9/v1", timeout_s=0.5)
+    assert [f.text for f in down if isinstance(f, TTSSpeakFrame)] == ["Sorry, say that again?"]
+
+
+async def test_an_answer_on_trial_that_fails_is_not_apologised_for():
+    down = await answer("http://127.0.0.1:9/v1", timeout_s=0.5, on_trial=True)
+    assert not [f for f in down if isinstance(f, TTSSpeakFrame | RTVIServerMessageFrame)]
+
+
+async def test_it_is_once_the_turn_has_ended():
+    with ScriptedLLM(mode="hang") as llm:
+        down = await answer(
+            llm.url,
+            timeout_s=0.5,
+            on_trial=True,
+            then=[SleepFrame(0.1), UserStoppedSpeakingFrame()],
+        )
     assert [f.text for f in down if isinstance(f, TTSSpeakFrame)] == ["Sorry, say that again?"]

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agent.config import ConfigError, Settings, load_settings, profile_names, validate
+from agent.config import ConfigError, load_settings, profile_names, validate
 from agent.resources import configs_dir
+from agent.settings import Settings
 
 ORIGIN_SENTENCE = (
     "'server.allowed_origins.0'.*'talk.example': an origin is '\\*' or scheme://host, as in "

@@ -42,5 +42,14 @@ def test_what_is_kept_is_a_tail_that_fits(texts, limit):
 
 async def test_the_model_gets_the_shortened_context():
     context = LLMContext(turns("old " * 50, "older", "new"))  # type: ignore[arg-type]
-    await run_test(ContextLimit(50), frames_to_send=[LLMContextFrame(context)])
+    await run_test(ContextLimit(context, 50), frames_to_send=[LLMContextFrame(context)])
     assert context.messages == turns("new")
+
+
+async def test_a_speculation_is_limited_and_so_is_the_conversation_it_copies():
+    messages = turns("old " * 50, "older", "new")
+    context, copy = LLMContext(messages[:2]), LLMContext(messages)  # type: ignore[arg-type]
+    frame = LLMContextFrame(copy, speculation=True)
+    await run_test(ContextLimit(context, 50), frames_to_send=[frame])
+    assert copy.messages == turns("new")
+    assert sum(len(m["content"]) for m in context.messages) <= 50  # type: ignore[index]

@@ -5,11 +5,11 @@ from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from agent.calls import Calls
-from agent.config import Settings
 from agent.metrics import Metrics
 from agent.persona import load_personas
 from agent.server import MAX_BODY_BYTES, create_app
 from agent.services import Services
+from agent.settings import Settings
 
 
 @pytest.fixture

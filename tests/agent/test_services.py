@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from agent.config import Settings
 from agent.persona import load_personas
 from agent.services import Services
+from agent.settings import Settings
 from tests.caller import Caller
 from tests.talk import greeted
 

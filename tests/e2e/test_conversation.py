@@ -60,6 +60,23 @@ async def test_the_model_reads_both_sides_of_the_conversation(server, llm, quest
     assert word_errors(contents[4], REMARK) <= 0.15
 
 
+async def test_a_pause_within_a_turn_is_answered_on_trial_and_never_heard(
+    server, llm, question, remark
+):
+    # smart-turn takes the question, whose voice stays up, for the beginning of something longer.
+    paused = np.concatenate([question, np.zeros(int(0.3 * 16_000), np.float32), remark])
+    async with Caller(server.ws_url) as caller:
+        await greeted(caller)
+        spoken_at = await answer(caller, paused)
+        assert word_errors(" ".join(transcripts(caller)), f"{QUESTION} {REMARK}") <= 0.15
+        audio, rate = caller.audio_since(spoken_at)
+        assert word_errors(hear(audio, rate), f"You said {QUESTION} {REMARK}") <= 0.25
+    asked = [request[-1]["content"] for request in llm.requests]
+    assert word_errors(asked[0], QUESTION) <= 0.15, "the first half was answered on trial"
+    assert word_errors(asked[-1], f"{QUESTION} {REMARK}") <= 0.15
+    assert [m["role"] for m in llm.requests[-1]] == ["system", "assistant", "user"]
+
+
 async def test_barge_in_stops_the_voice_and_the_context_ends_where_it_stopped(
     server, llm, question, remark
 ):
