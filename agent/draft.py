@@ -11,7 +11,7 @@ from pipecat.frames.frames import (
     LLMTextFrame,
     UserStoppedSpeakingFrame,
 )
-from pipecat.utils.text.simple_text_aggregator import SimpleTextAggregator
+from pipecat.utils.text.base_text_aggregator import BaseTextAggregator
 
 Prepare = Callable[[str], Awaitable[None]]
 
@@ -19,24 +19,26 @@ Prepare = Callable[[str], Awaitable[None]]
 class Draft:
     """Follows what a language model writes, and hands on the first sentence of a speculation.
 
-    It sees the frames before they are held back for the end of the turn, and finds sentences as
-    Pipecat's voices do, so that the voice is later asked for the very text that it prepared.
+    It sees the frames before they are held back for the end of the turn.
     """
 
-    def __init__(self, prepare: Prepare, *, language: str | None = None) -> None:
-        """`prepare` gets one sentence at most for each answer on trial; `language` is its code."""
+    def __init__(self, prepare: Prepare, aggregator: Callable[[], BaseTextAggregator]) -> None:
+        """Follows one conversation's model.
+
+        Args:
+            prepare: Gets one sentence at most for each answer on trial.
+            aggregator: Makes what finds sentences, just as the voice's own does, so that the
+                voice is later asked for the very text that it prepared.
+        """
         self._prepare = prepare
-        self._language = language
-        self._sentences: SimpleTextAggregator | None = None
+        self._aggregator = aggregator
+        self._sentences: BaseTextAggregator | None = None
 
     async def follow(self, frame: Frame) -> None:
         """Takes one frame that reaches the model, or that the model pushes."""
         match frame:
             case LLMContextFrame():
-                on_trial = frame.speculation
-                self._sentences = (
-                    SimpleTextAggregator(language=self._language) if on_trial else None
-                )
+                self._sentences = self._aggregator() if frame.speculation else None
             case EagerEndOfTurnCancelFrame() | InterruptionFrame() | UserStoppedSpeakingFrame():
                 self._sentences = None
             case LLMTextFrame() if self._sentences is not None:

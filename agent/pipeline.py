@@ -23,6 +23,7 @@ from pipecat_webrtcvad import HybridVADAnalyzer, WebRTCVADAnalyzer
 
 from agent.apology import Apology
 from agent.context_limit import ContextLimit
+from agent.draft import Draft
 from agent.input_audio import InputAudioNormalizer
 from agent.persona import Persona
 from agent.services import Services
@@ -45,7 +46,7 @@ class Ears:
 
 def load_ears(settings: Settings) -> Ears:
     """Loads their small models; takes tens of milliseconds, so call it off the event loop."""
-    return Ears(build_vad(settings.vad), build_turn_stop(settings.turn))
+    return Ears(build_vad(settings.vad), build_turn_stop(settings.turn, settings.vad))
 
 
 def build_pipeline(
@@ -75,7 +76,7 @@ def build_pipeline(
             aggregators.user(),
             ContextLimit(context, services.context_chars(persona)),
             Apology(persona.apology),
-            services.build_llm(persona, prepare=tts.prepare),
+            services.build_llm(persona, Draft(tts.prepare, tts.aggregator)),
             tts,
             transport.output(),
             aggregators.assistant(),
@@ -101,10 +102,12 @@ def build_vad(settings: VADSettings) -> VADAnalyzer:
             return HybridVADAnalyzer(params=params, mode=settings.aggressiveness)
 
 
-def build_turn_stop(settings: TurnSettings) -> BaseUserTurnStopStrategy:
+def build_turn_stop(settings: TurnSettings, vad: VADSettings) -> BaseUserTurnStopStrategy:
     """What decides that the caller has finished: smart-turn beside a timeout, or the timeout."""
+    # Both count from where the VAD noticed the silence.
+    silence_s = max(0.0, settings.silence_s - vad.stop_s)
     if settings.detector == "smart":
-        analyzer = LocalSmartTurnAnalyzerV3(params=SmartTurnParams(stop_secs=settings.silence_s))
+        analyzer = LocalSmartTurnAnalyzerV3(params=SmartTurnParams(stop_secs=silence_s))
         smart = (
             SpeculatingTurnAnalyzerStop if settings.speculate else TurnAnalyzerUserTurnStopStrategy
         )
@@ -112,4 +115,4 @@ def build_turn_stop(settings: TurnSettings) -> BaseUserTurnStopStrategy:
     silence = (
         SpeculatingSpeechTimeoutStop if settings.speculate else SpeechTimeoutUserTurnStopStrategy
     )
-    return silence(user_speech_timeout=settings.silence_s)
+    return silence(user_speech_timeout=silence_s)

@@ -22,7 +22,7 @@ from pipecat_whisper import WhisperEngine, WhisperEngineError, WhisperSTTService
 
 from agent.config import ConfigError
 from agent.context_limit import CHARS_PER_TOKEN
-from agent.draft import Draft, Prepare
+from agent.draft import Draft
 from agent.embedded.kokoro import Kokoro, KokoroError
 from agent.embedded.kokoro_tts import KokoroTTSService
 from agent.embedded.llm import EmbeddedLLM
@@ -167,12 +167,12 @@ class Services:
         )
         return WhisperSTTService(engine=self._whisper, settings=settings)
 
-    def build_llm(self, persona: Persona, *, prepare: Prepare | None = None) -> OpenAILLMService:
+    def build_llm(self, persona: Persona, draft: Draft | None = None) -> OpenAILLMService:
         """The language model for one caller, speaking as the persona.
 
         Args:
             persona: Whose system prompt it gets.
-            prepare: The voice's, for the first sentence of an answer that is still on trial.
+            draft: Follows what it writes before the caller has finished.
         """
         assert self._client is not None, "load() comes first"
         llm = self._settings.llm
@@ -189,7 +189,7 @@ class Services:
             leave = partial(self._llm.leave_slot, slot)
         return SharedClientLLMService(
             client=self._client,
-            draft=Draft(prepare, language=persona.language) if prepare else None,
+            draft=draft,
             settings=settings,
             on_cleanup=leave,
         )

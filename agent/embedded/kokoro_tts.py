@@ -26,6 +26,7 @@ from pipecat.utils.types import NOT_GIVEN, NotGiven, is_given, require_given
 
 from agent.embedded.kokoro import Kokoro, Speech
 from agent.embedded.kokoro_model import SAMPLE_RATE_HZ, KokoroError
+from agent.embedded.opening import OpeningAggregator
 from agent.embedded.phonemes import Accent
 
 _FRAME_S = 0.08
@@ -112,10 +113,16 @@ class KokoroTTSService(TTSService):
             settings=defaults,
             **kwargs,
         )
+        # Pipecat has no argument for it.
+        self._text_aggregator = self.aggregator()
         self._kokoro = kokoro
         self._replies: dict[str, Reply] = {}
         self._head_start: HeadStart | None = None
         self._check(self._settings)
+
+    def aggregator(self) -> OpeningAggregator:
+        """Make what cuts an answer into the texts that `run_tts` gets."""
+        return OpeningAggregator(language="en")
 
     def can_generate_metrics(self) -> bool:
         """Report that metrics are generated."""

@@ -12,6 +12,7 @@ from pipecat.frames.frames import (
     UserStoppedSpeakingFrame,
 )
 from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.utils.text.simple_text_aggregator import SimpleTextAggregator
 
 from agent.draft import Draft
 
@@ -29,7 +30,7 @@ async def prepared(*frames: Frame) -> list[str]:
     async def prepare(sentence: str) -> None:
         sentences.append(sentence)
 
-    draft = Draft(prepare, language="en-US")
+    draft = Draft(prepare, SimpleTextAggregator)
     for frame in frames:
         await draft.follow(frame)
     return sentences
