@@ -246,8 +246,6 @@ def save_tiny(model: CsmForConditionalGeneration, folder: Path | str, *, shards:
     """
     folder = Path(folder)
     size = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-    model.save_pretrained(
-        folder, max_shard_size=size // shards + 4096 if shards == 1 else size // shards
-    )
+    model.save_pretrained(folder, max_shard_size=2 * size if shards == 1 else size // shards)
     tiny_tokenizer(model.config).save(str(folder / "tokenizer.json"))
     return folder
