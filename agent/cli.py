@@ -11,6 +11,7 @@ from agent import __version__
 from agent.config import ConfigError, load_settings, parse_value
 from agent.models import ModelError
 from agent.models.commands import add_parser as add_models_parser
+from agent.say import add_parser as add_say_parser
 from agent.settings import Settings
 
 # The module that is missing tells the extra that brings it.
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"csm-agent {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
+    add_say_parser(commands)
     _add_doctor(commands)
     _add_persona(commands)
     add_models_parser(commands)

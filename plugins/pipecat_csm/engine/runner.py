@@ -1,0 +1,218 @@
+"""Runs the model's step and prefill on the slots of one device. No threads, no policy."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipecat_csm.errors import ContextError
+from pipecat_csm.model.csm import CSMModel
+from pipecat_csm.model.prompt import Prompt
+from pipecat_csm.model.sampling import segment_key
+from pipecat_csm.model.state import StepState
+from pipecat_csm.model.step import prefill, step
+
+# Prefills are padded to one of these, so that few shapes are ever traced.
+_CHUNKS = (16, 64, 256)
+# Attention reads a multiple of this many positions.
+_SPAN = 256
+# Codes that are sorted when top-k allows it; else all of them.
+_FEW_CODES = 64
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How a Segment is sampled; Sesame's own defaults.
+
+    Attributes:
+        temperature: 0 takes the likeliest code.
+        top_k: How many codes may be drawn from; 0 is all.
+        min_p: Codes less likely than this share of the likeliest are never drawn; 0 is off.
+        seed: Same seed, same Segment number, same context: the same audio.
+    """
+
+    temperature: float = 0.9
+    top_k: int = 50
+    min_p: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Made:
+    """What one step made, by slot; tensors that the next step overwrites.
+
+    Attributes:
+        codes: [slots, codebooks] int64.
+        audio: [slots, samples] float32.
+        made: [slots] bool, whether there is a frame.
+        ended: [slots] bool, whether the Segment's end was found.
+        running: [slots] bool, whether a next step makes more.
+    """
+
+    codes: Tensor
+    audio: Tensor
+    made: Tensor
+    ended: Tensor
+    running: Tensor
+
+
+Step = Callable[..., None]
+
+
+class Runner:
+    """The slots of one device. Call it from one thread at a time."""
+
+    def __init__(
+        self,
+        model: CSMModel,
+        *,
+        slots: int,
+        positions: int | None = None,
+        step: Step = step,
+    ) -> None:
+        """Allocates the state of all slots at once.
+
+        Args:
+            model: Loaded and finished.
+            slots: Sessions at once.
+            positions: Of each slot; the model's own maximum if None.
+            step: The step function, or what a compiler made of it.
+        """
+        weight = model.codebook0_head.weight
+        self.model = model
+        self.slots = slots
+        self.positions = positions or model.config.backbone.max_positions
+        self.device = weight.device
+        codec_dtype = next(model.mimi.parameters()).dtype
+        self.state = StepState.empty(
+            model.config, model.mimi, slots, self.positions, self.device, weight.dtype, codec_dtype
+        )
+        self._step = step
+        self._views: dict[int, StepState] = {}
+        # The host's own account, so that nothing need be read back to choose a bucket.
+        self._position = [0] * slots
+        self._top_k = [0] * slots
+        self._running: set[int] = set()
+        self.prefilled_rows = 0
+        """Rows of prompts read since the start, without padding."""
+
+    def prefill(self, slot: int, prompt: Prompt, at: int) -> Iterator[None]:
+        """Has a slot read a prompt from position `at` on; what stood there is forgotten.
+
+        Yields after each chunk but the last, so that others can make a frame in between.
+
+        Raises:
+            ContextError: The prompt does not fit.
+        """
+        end = at + len(prompt.tokens)
+        if end > self.positions:
+            raise ContextError(
+                f"The context takes {end:,} positions; there are {self.positions:,}. Leave out its "
+                "oldest Segments."
+            )
+        self.truncate(slot, at)
+        for begin in range(0, len(prompt.tokens), _CHUNKS[-1]):
+            if begin:
+                yield
+            rows = slice(begin, begin + _CHUNKS[-1])
+            self._prefill_chunk(slot, prompt.tokens[rows], prompt.mask[rows], at + begin)
+
+    @torch.inference_mode()
+    def truncate(self, slot: int, position: int) -> None:
+        """Forgets what a slot has read from `position` on; costs nothing."""
+        self.state.position[slot] = position
+        self._position[slot] = position
+
+    @torch.inference_mode()
+    def begin(
+        self, slot: int, last_row: Prompt, how: SamplingOptions, *, segment: int, frames: int
+    ) -> None:
+        """Starts a Segment in a slot that has read everything but the last row of its text.
+
+        Args:
+            slot: Not running.
+            last_row: One row; the first step feeds it.
+            how: How its codes are drawn.
+            segment: The Segment's number in its session: a part of the randomness.
+            frames: It is ended after as many.
+        """
+        state, sampling = self.state, self.state.sampling
+        tokens, mask = (x.to(self.device) for x in (last_row.tokens, last_row.mask))
+        state.input[slot] = self.model.embed_rows(tokens[None], mask[None])[0, 0]
+        sampling.temperature[slot] = how.temperature
+        sampling.top_k[slot] = how.top_k
+        sampling.min_p[slot] = how.min_p
+        sampling.key[slot] = torch.tensor(segment_key(how.seed, segment), device=self.device)
+        state.frame[slot] = 0
+        state.last_frame[slot] = frames
+        fresh = torch.zeros(self.slots, dtype=torch.bool, device=self.device)
+        fresh[slot] = True
+        self.model.mimi.reset(state.codec, fresh)
+        self._top_k[slot] = how.top_k
+        self.resume(slot)
+
+    @torch.inference_mode()
+    def pause(self, slot: int) -> None:
+        """Stops a slot between two frames; what it has read stays.
+
+        `resume` has it go on as if nothing had been; a new `begin` starts another Segment.
+        """
+        self.state.running[slot] = False
+        self._running.discard(slot)
+
+    @torch.inference_mode()
+    def resume(self, slot: int) -> None:
+        """Has a paused slot go on."""
+        self.state.running[slot] = True
+        self._running.add(slot)
+
+    @torch.inference_mode()
+    def step(self) -> Made:
+        """Makes one frame in every running slot.
+
+        The caller pauses a slot whose Segment has ended, so that the bucket can shrink; until
+        then it counts as if it went on, and nothing of it changes.
+        """
+        bucket = _bucket(max(self._running) + 1, self.slots)
+        for slot in self._running:
+            self._position[slot] = min(self._position[slot] + 1, self.positions)
+        span = max(self._position[slot] for slot in self._running)
+        few = all(0 < self._top_k[slot] <= _FEW_CODES for slot in self._running)
+        self._step(
+            self.model,
+            self._view(bucket),
+            span=min(-(-span // _SPAN) * _SPAN, self.positions),
+            most=_FEW_CODES if few else self.model.config.codec.codebook_size,
+        )
+        state = self.state
+        return Made(state.codes, state.audio, state.made, state.ended, state.running)
+
+    @torch.inference_mode()
+    def _prefill_chunk(self, slot: int, tokens: Tensor, mask: Tensor, at: int) -> None:
+        size = next(size for size in _CHUNKS if size >= len(tokens))
+        padding = (0, 0, 0, size - len(tokens))
+        span = min(-(-(at + len(tokens)) // _SPAN) * _SPAN, self.positions)
+        prefill(
+            self.model,
+            self.state,
+            slot,
+            torch.nn.functional.pad(tokens, padding).to(self.device),
+            torch.nn.functional.pad(mask, padding).to(self.device),
+            torch.tensor(at, device=self.device),
+            span,
+        )
+        self.truncate(slot, at + len(tokens))
+        self.prefilled_rows += len(tokens)
+
+    def _view(self, bucket: int) -> StepState:
+        if bucket not in self._views:
+            self._views[bucket] = self.state.rows(bucket)
+        return self._views[bucket]
+
+
+def _bucket(wanted: int, slots: int) -> int:
+    size = 1
+    while size < wanted:
+        size *= 2
+    return min(size, slots)

@@ -1,0 +1,29 @@
+"""What can go wrong with CSM, each as one clear sentence."""
+
+
+class CSMError(Exception):
+    """Something that a person can understand and mend; the message says what and how."""
+
+
+class CheckpointError(CSMError):
+    """A checkpoint that is missing, damaged, or not CSM's."""
+
+
+class ContextError(CSMError, ValueError):
+    """A context that does not fit, or a Segment that makes no sense."""
+
+
+class AudioError(CSMError, ValueError):
+    """Sound that cannot be used: not finite, empty, or of an impossible rate."""
+
+
+class TextError(CSMError, ValueError):
+    """A text in which nothing can be spoken, or that is far too long."""
+
+
+class EngineBusyError(CSMError):
+    """No slot is free; the sentence is for the caller."""
+
+
+class EngineClosedError(CSMError):
+    """The engine has stopped, or the session has."""

@@ -1,0 +1,230 @@
+"""CSM in a few lines of Python: load it, and have it speak a text after a conversation."""
+
+import contextlib
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pipecat_csm.engine.engine import Engine
+from pipecat_csm.engine.runner import Runner, SamplingOptions
+from pipecat_csm.engine.session import MAX_REPLY_FRAMES, Session
+from pipecat_csm.model.checkpoint import Checkpoint, load_checkpoint
+from pipecat_csm.model.config import FRAME_HZ, SAMPLE_RATE_HZ
+from pipecat_csm.segment import Segment
+from pipecat_csm.text import normalise, split
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_CHECKPOINT = "sesame/csm-1b"
+
+
+class Generator:
+    """A loaded CSM. Its methods may be called from many threads; each call takes a session.
+
+    What a session has read is kept for the next call: a conversation that goes on is not read
+    anew, but for Segments that come as audio without codes, which are encoded each time.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, engine: Engine) -> None:
+        """See `load_csm_1b`."""
+        self.checkpoint = checkpoint
+        self.engine = engine
+        self.sample_rate = SAMPLE_RATE_HZ
+        self._idle: list[Session] = []
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "Generator":
+        """The generator itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes it."""
+        self.close()
+
+    def close(self) -> None:
+        """Stops the engine; a second time does nothing."""
+        self.engine.close()
+
+    def generate(
+        self,
+        text: str,
+        speaker: int,
+        context: Sequence[Segment] = (),
+        max_audio_length_ms: float = 90_000,
+        temperature: float = 0.9,
+        topk: int = 50,
+        *,
+        min_p: float = 0.0,
+        seed: int | None = None,
+    ) -> Tensor:
+        """Speaks a text of any length.
+
+        Args:
+            text: What to say. What cannot be said is passed over.
+            speaker: Who says it; the same number as in the context.
+            context: What was said before, oldest first, with the sound of both speakers.
+            max_audio_length_ms: The speech is cut off there.
+            temperature: 0 is greedy.
+            topk: How many codes each is drawn from; 0 is all.
+            min_p: Codes less likely than this share of the likeliest are never drawn.
+            seed: The same gives the same again; by default another each time.
+
+        Returns:
+            float32 [samples] at 24 kHz.
+
+        Raises:
+            CSMError: The text or the context cannot be used; the sentence says why.
+        """
+        chunks = self.generate_stream(
+            text,
+            speaker,
+            context,
+            max_audio_length_ms,
+            temperature,
+            topk,
+            min_p=min_p,
+            seed=seed,
+        )
+        return torch.cat([torch.zeros(0), *chunks])
+
+    def generate_stream(
+        self,
+        text: str,
+        speaker: int,
+        context: Sequence[Segment] = (),
+        max_audio_length_ms: float = 90_000,
+        temperature: float = 0.9,
+        topk: int = 50,
+        *,
+        min_p: float = 0.0,
+        seed: int | None = None,
+        spoken: list[Segment] | None = None,
+    ) -> Iterator[Tensor]:
+        """Speaks as `generate` does, in pieces of 80 ms as they come to exist.
+
+        A long text is spoken sentence by sentence, each in the context of those before. Closing
+        the iterator ends the speech.
+
+        Args:
+            spoken: Gets what was said as Segments with their codes, for the context of what is
+                said next: then nothing of it is encoded or read again.
+
+        Yields:
+            float32 [samples] at 24 kHz; joined they are what `generate` returns.
+        """
+        how = SamplingOptions(
+            temperature, topk, min_p, secrets.randbits(63) if seed is None else seed
+        )
+        pieces = split(normalise(text))
+        left = max(1, int(max_audio_length_ms / 1000 * FRAME_HZ))
+        heard = list(context)
+        with self._session(how) as session:
+            for number, piece in enumerate(pieces):
+                speech = session.speak(
+                    piece,
+                    speaker,
+                    context=heard,
+                    max_frames=min(left, MAX_REPLY_FRAMES),
+                    number=number,
+                )
+                try:
+                    for frame in speech:
+                        yield torch.from_numpy(frame.audio)
+                finally:
+                    speech.cancel()
+                    speech.wait()
+                    if speech.made:
+                        codes = torch.from_numpy(speech.codes)
+                        heard.append(Segment(text=piece, speaker=speaker, codes=codes))
+                        if spoken is not None:
+                            spoken.append(heard[-1])
+                if speech.runaway is not None:
+                    logger.warning("CSM ran away on %r: %s; cut off.", piece[:40], speech.runaway)
+                left -= speech.made
+                if left <= 0:
+                    return
+
+    def generate_frames(
+        self,
+        text: str,
+        speaker: int,
+        context: Sequence[Segment] = (),
+        max_frames: int = 125,
+        temperature: float = 0.9,
+        topk: int = 50,
+        *,
+        seed: int | None = None,
+    ) -> Tensor:
+        """The codes of one Segment, neither split nor watched: for comparisons and training data.
+
+        Returns:
+            int64 [frames, codebooks].
+        """
+        how = SamplingOptions(
+            temperature, topk, 0.0, secrets.randbits(63) if seed is None else seed
+        )
+        with self._session(how) as session:
+            speech = session.speak(
+                normalise(text),
+                speaker,
+                context=context,
+                max_frames=max_frames,
+                lead=max_frames + 1,
+                number=0,
+                watch=False,
+            )
+            speech.wait()
+        codes = torch.from_numpy(speech.codes)
+        return codes.view(-1, self.checkpoint.config.codebooks)
+
+    @contextlib.contextmanager
+    def _session(self, how: SamplingOptions) -> Iterator[Session]:
+        with self._lock:
+            session = self._idle.pop() if self._idle else None
+        if session is None:
+            session = self.engine.open_session(how)
+        session.sampling = how
+        try:
+            yield session
+        finally:
+            with self._lock:
+                self._idle.append(session)
+
+
+def load_csm_1b(
+    device: str | torch.device | None = None,
+    *,
+    checkpoint: str | Path = DEFAULT_CHECKPOINT,
+    revision: str | None = None,
+    dtype: torch.dtype | None = None,
+    max_sessions: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Generator:
+    """Loads CSM-1B, or any checkpoint of its kind.
+
+    Args:
+        device: "cuda", "cpu", ...; the GPU where there is one by default.
+        checkpoint: A folder, or a hub id.
+        revision: Of a hub id.
+        dtype: Of the weights; bfloat16 on CUDA and float32 elsewhere by default.
+        max_sessions: Conversations at once; each holds its context on the device.
+        progress: Called now and then with the bytes read and the bytes there are.
+
+    Raises:
+        CheckpointError: It cannot be had or used; the sentence says what to do.
+    """
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(device)
+    if dtype is None:
+        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    loaded = load_checkpoint(
+        checkpoint, device=device, dtype=dtype, revision=revision, progress=progress
+    )
+    runner = Runner(loaded.model, slots=max_sessions)
+    return Generator(loaded, Engine(runner, loaded.tokenizer))

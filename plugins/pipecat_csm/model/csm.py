@@ -1,0 +1,121 @@
+"""CSM: a backbone that reads the conversation, a depth decoder that writes each frame, a codec.
+
+Sesame's `models.py` and transformers' `CsmForConditionalGeneration` are the reference.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (as everybody calls it)
+from torch import Tensor, nn
+
+from pipecat_csm.model.config import CSMConfig
+from pipecat_csm.model.mimi import Mimi
+from pipecat_csm.model.transformer import KVCache, Transformer
+
+# Logits [batch, codes] and the codebook they are for, to codes [batch].
+Sampler = Callable[[Tensor, int], Tensor]
+
+
+class CSMModel(nn.Module):
+    """The weights, and the pure functions of them; it holds no state.
+
+    Build it on the meta device, load its parameters, then call `finish`.
+    """
+
+    depth_inputs: Tensor
+
+    def __init__(self, config: CSMConfig) -> None:
+        """Makes empty weights of the config's shapes."""
+        super().__init__()
+        self.config = config
+        width, depth_width = config.backbone.hidden_size, config.depth.hidden_size
+        self.text_embeddings = nn.Embedding(config.text_vocab_size, width)
+        self.audio_embeddings = nn.Embedding(config.codebooks * config.audio_vocab_size, width)
+        self.backbone = Transformer(config.backbone)
+        self.codebook0_head = nn.Linear(width, config.audio_vocab_size, bias=False)
+        self.projection = nn.Linear(width, depth_width, bias=False)
+        self.depth = Transformer(config.depth)
+        self.depth_heads = DepthHeads(config)
+        self.mimi = Mimi(config.codec)
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Makes what is derived from the weights: tables of angles, and the depth inputs.
+
+        Projecting every audio embedding once saves the depth decoder a matrix per code.
+        """
+        self.backbone.finish()
+        self.depth.finish()
+        self.mimi.finish()
+        config, table = self.config, self.audio_embeddings.weight
+        rows = (config.codebooks - 1) * config.audio_vocab_size
+        projected = torch.empty(
+            rows, config.depth.hidden_size, device=table.device, dtype=table.dtype
+        )
+        for part in torch.arange(rows).split(8192):
+            begin, end = int(part[0]), int(part[-1]) + 1
+            projected[begin:end] = self.projection(table[begin:end])
+        self.register_buffer("depth_inputs", projected, persistent=False)
+
+    def embed_rows(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """The backbone's input for rows of a prompt.
+
+        Args:
+            tokens: [batch, time, codebooks + 1] int64; the last column is text.
+            mask: The same shape, bool; what it hides counts nothing.
+
+        Returns:
+            [batch, time, hidden]: the sum of each row's embeddings.
+        """
+        audio = F.embedding(self._rows_of(tokens[..., :-1]), self.audio_embeddings.weight)
+        text = self.text_embeddings(tokens[..., -1:])
+        parts = torch.cat((audio, text), dim=-2)
+        return (parts * mask.unsqueeze(-1)).sum(-2)
+
+    def embed_codes(self, codes: Tensor) -> Tensor:
+        """The backbone's input for frames: codes [batch, codebooks] to [batch, hidden]."""
+        return F.embedding(self._rows_of(codes), self.audio_embeddings.weight).sum(-2)
+
+    def codes_of_frame(self, hidden: Tensor, cache: KVCache, sampler: Sampler) -> Tensor:
+        """The codes of one frame, the first from the backbone and each other from those before.
+
+        Args:
+            hidden: [batch, hidden], what the backbone made of everything until now.
+            cache: The depth decoder's, of `batch` slots; it starts anew with each frame, since
+                nothing is read before it has been written.
+            sampler: Chooses a code; it gets the logits of legal codes only.
+
+        Returns:
+            [batch, codebooks] int64.
+        """
+        legal, vocabulary = self.config.codec.codebook_size, self.config.audio_vocab_size
+        code = sampler(self.codebook0_head(hidden)[:, :legal], 0)
+        codes = [code]
+        first = torch.stack((self.projection(hidden), self.depth_inputs[code]), dim=1)
+        state = self.depth.in_step(first, cache, 0)
+        for codebook in range(1, self.config.codebooks):
+            code = sampler(self.depth_heads(state, codebook)[:, :legal], codebook)
+            codes.append(code)
+            if codebook + 1 < self.config.codebooks:
+                row = self.depth_inputs[code + codebook * vocabulary]
+                state = self.depth.in_step(row[:, None], cache, codebook + 1)
+        return torch.stack(codes, dim=-1)
+
+    def _rows_of(self, codes: Tensor) -> Tensor:
+        first = torch.arange(self.config.codebooks, device=codes.device)
+        return codes + first * self.config.audio_vocab_size
+
+
+class DepthHeads(nn.Module):
+    """One output matrix for each codebook but the first."""
+
+    def __init__(self, config: CSMConfig) -> None:
+        """Makes empty weights."""
+        super().__init__()
+        shape = (config.codebooks - 1, config.depth.hidden_size, config.audio_vocab_size)
+        self.weight = nn.Parameter(torch.empty(shape))
+
+    def forward(self, state: Tensor, codebook: int) -> Tensor:
+        """Logits [batch, audio_vocab] of a codebook, 1 or later, from state [batch, hidden]."""
+        return state @ self.weight[codebook - 1]

@@ -1,0 +1,95 @@
+"""Speech into a file and out of a loudspeaker, while it is made."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipecat_csm.errors import AudioError
+from pipecat_csm.generator import Generator
+from pipecat_csm.segment import Segment
+from pipecat_csm.wav import WavWriter
+
+Sink = Callable[[NDArray[np.float32]], None]
+
+
+def generate_streaming_audio(
+    generator: Generator,
+    text: str,
+    speaker: int,
+    context: Sequence[Segment] = (),
+    output_file: str | Path | None = None,
+    max_audio_length_ms: float = 90_000,
+    temperature: float = 0.9,
+    topk: int = 50,
+    play_audio: bool = False,
+    *,
+    seed: int | None = None,
+) -> NDArray[np.float32]:
+    """Speaks a text, and writes or plays it as it comes to exist.
+
+    Args:
+        generator: From `load_csm_1b`.
+        text: What to say.
+        speaker: Who says it.
+        context: What was said before.
+        output_file: A WAV file, or None.
+        max_audio_length_ms: The speech is cut off there.
+        temperature: 0 is greedy.
+        topk: How many codes each is drawn from.
+        play_audio: Through the machine's loudspeaker; needs the package sounddevice.
+        seed: The same gives the same again.
+
+    Returns:
+        All of it: float32 [samples] at 24 kHz.
+
+    Raises:
+        CSMError: The text or the context cannot be used, or nothing can be written or played.
+    """
+    pieces: list[NDArray[np.float32]] = []
+    with sinks(generator.sample_rate, output_file, play=play_audio) as into:
+        stream = generator.generate_stream(
+            text, speaker, context, max_audio_length_ms, temperature, topk, seed=seed
+        )
+        for chunk in stream:
+            pieces.append(chunk.numpy())
+            for sink in into:
+                sink(pieces[-1])
+    return np.concatenate([np.zeros(0, np.float32), *pieces])
+
+
+@contextlib.contextmanager
+def sinks(
+    sample_rate_hz: int, output_file: str | Path | None, *, play: bool
+) -> Iterator[list[Sink]]:
+    """Where speech goes: into a file, out of a loudspeaker, both or neither.
+
+    Raises:
+        AudioError: The file cannot be written, or there is no way to play.
+    """
+    with contextlib.ExitStack() as stack:
+        into: list[Sink] = []
+        if play:
+            into.append(stack.enter_context(_loudspeaker(sample_rate_hz)))
+        if output_file is not None:
+            into.append(stack.enter_context(WavWriter(output_file, sample_rate_hz)).write)
+        yield into
+
+
+@contextlib.contextmanager
+def _loudspeaker(sample_rate_hz: int) -> Iterator[Sink]:
+    try:
+        import sounddevice  # pyright: ignore[reportMissingImports] - optional
+    except (ImportError, OSError) as error:  # OSError: PortAudio itself is missing
+        raise AudioError(
+            f"Playing needs the package sounddevice and PortAudio ({error}): pip install "
+            "sounddevice, or write a file instead."
+        ) from None
+    try:
+        device = sounddevice.OutputStream(samplerate=sample_rate_hz, channels=1, dtype="float32")
+        with device:
+            yield lambda audio: device.write(np.ascontiguousarray(audio[:, None]))
+    except sounddevice.PortAudioError as error:
+        raise AudioError(f"The loudspeaker cannot be used: {error}.") from None

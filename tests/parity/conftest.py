@@ -1,0 +1,5 @@
+"""The same fixtures as the plugin's own tests."""
+
+from tests.plugins.pipecat_csm.conftest import pair
+
+__all__ = ["pair"]

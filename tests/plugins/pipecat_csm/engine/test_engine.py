@@ -1,0 +1,153 @@
+"""Many sessions on one device, none of which notices the others."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pipecat_csm.engine.engine import Engine
+from pipecat_csm.engine.runner import Runner, SamplingOptions
+from pipecat_csm.errors import CSMError, EngineBusyError, EngineClosedError
+from pipecat_csm.segment import Segment
+
+
+@pytest.fixture(scope="module")
+def engine(pair):
+    checkpoint = pair().checkpoint
+    with Engine(Runner(checkpoint.model, slots=4), checkpoint.tokenizer) as engine:
+        yield engine
+
+
+def context(number: int) -> list[Segment]:
+    codes = torch.randint(0, 16, (5, 4), generator=torch.manual_seed(number))
+    return [Segment(f"Context {number}.", 1, codes=codes)]
+
+
+def alone(engine, number: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    how = SamplingOptions(seed=number)
+    with engine.open_session(how) as session:
+        speech = session.speak(
+            f"Text {number}.", 0, context=context(number), max_frames=frames, watch=False
+        )
+        audio = np.concatenate([frame.audio for frame in speech] or [np.zeros(0)])
+    return speech.codes, audio
+
+
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.integers(1, 30), min_size=4, max_size=4), st.randoms(use_true_random=False))
+def test_each_member_of_a_batch_says_what_it_says_alone(engine, lengths, random):
+    expected = {number: alone(engine, number, length) for number, length in enumerate(lengths)}
+    got = {}
+
+    def call(number: int) -> None:
+        time.sleep(random.random() * 0.05)
+        got[number] = alone(engine, number, lengths[number])
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in expected]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, (codes, audio) in expected.items():
+        assert np.array_equal(got[number][0], codes)
+        assert np.allclose(got[number][1], audio, atol=1e-6)
+
+
+def test_a_cancelled_neighbour_changes_nothing(engine):
+    expected, _ = alone(engine, 1, 25)
+    with engine.open_session(SamplingOptions(seed=9)) as other:
+        speech = other.speak("Never mind.", 0, max_frames=200, watch=False)
+        speech.take()
+        canceller = threading.Timer(0.02, speech.cancel)
+        canceller.start()
+        codes, _ = alone(engine, 1, 25)
+        assert speech.wait(10) == "cancelled"
+    assert np.array_equal(codes, expected)
+
+
+def test_the_same_seed_says_the_same_and_another_does_not(engine):
+    first, _ = alone(engine, 1, 20)
+    again, _ = alone(engine, 1, 20)
+    with engine.open_session(SamplingOptions(seed=2)) as session:
+        speech = session.speak("Text 1.", 0, context=context(1), max_frames=20, watch=False)
+        speech.wait()
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, speech.codes)
+
+
+def test_a_consumer_who_takes_nothing_pauses_his_own_reply_only(engine):
+    with engine.open_session(SamplingOptions(seed=5)) as slow:
+        speech = slow.speak("Slowly.", 0, max_frames=40, lead=3, watch=False)
+        codes, _ = alone(engine, 1, 25)
+        assert len(codes)
+        assert speech.made == 3
+        taken = [frame.codes for frame in speech]
+        assert speech.made == len(taken) > 3
+    with engine.open_session(SamplingOptions(seed=5)) as quick:
+        speech = quick.speak("Slowly.", 0, max_frames=40, watch=False)
+        speech.wait()
+    assert np.array_equal(np.stack(taken), speech.codes), "a pause leaves no trace"
+
+
+def test_an_idle_engine_makes_no_steps(engine):
+    steps = engine.steps
+    time.sleep(0.1)
+    assert engine.steps == steps
+    assert engine.occupancy.speaking == 0
+
+
+def test_one_session_too_many_is_refused_and_a_closed_one_makes_room(engine):
+    sessions = [engine.open_session() for _ in range(4)]
+    with pytest.raises(EngineBusyError, match="All 4 sessions"):
+        engine.open_session()
+    sessions.pop().close()
+    deadline = time.monotonic() + 5
+    while engine.occupancy.open == 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    engine.open_session().close()
+    for session in sessions:
+        session.close()
+
+
+def test_a_step_that_fails_ends_the_replies_in_words_and_the_engine_lives(pair, monkeypatch):
+    checkpoint = pair().checkpoint
+    runner = Runner(checkpoint.model, slots=2)
+    with Engine(runner, checkpoint.tokenizer) as engine, engine.open_session() as session:
+        working = runner.step
+        monkeypatch.setattr(runner, "step", lambda: 1 / 0)
+        speech = session.speak("Oh no.", 0)
+        with pytest.raises(CSMError, match="failed while it spoke"):
+            list(speech)
+        assert speech.ending == "failed"
+        monkeypatch.setattr(runner, "step", working)
+        assert list(session.speak("Again.", 0, max_frames=3, watch=False))
+
+
+def test_closing_ends_everything_at_once(pair):
+    checkpoint = pair().checkpoint
+    engine = Engine(Runner(checkpoint.model, slots=2), checkpoint.tokenizer)
+    session = engine.open_session()
+    speech = session.speak("To be continued.", 0, max_frames=2000, lead=2000, watch=False)
+    engine.close()
+    engine.close()
+    assert speech.wait(1) in ("cancelled", "end", "limit")
+    with pytest.raises(EngineClosedError):
+        engine.open_session()
+    with pytest.raises(EngineClosedError):
+        session.sync(context(1))
+
+
+def test_a_run_away_is_ended_and_said(engine):
+    # Greedy and tiny, it soon repeats itself.
+    with engine.open_session(SamplingOptions(temperature=0)) as session:
+        for text in ("Go on.", "Hi.", "A", "Hm?"):
+            speech = session.speak(text, 0, max_frames=250, lead=250)
+            if speech.wait(60) == "run-away":
+                assert speech.runaway is not None
+                return
+    raise AssertionError("no text of four ran away")

@@ -1,0 +1,171 @@
+"""What a slot has read is what the history says, whatever happened to the history."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pipecat_csm.engine.engine import Engine
+from pipecat_csm.engine.runner import Runner, SamplingOptions
+from pipecat_csm.errors import ContextError, EngineClosedError
+from pipecat_csm.segment import Segment
+
+GREEDY = SamplingOptions(temperature=0)
+
+
+@pytest.fixture(scope="module")
+def engine(pair):
+    checkpoint = pair().checkpoint
+    with Engine(Runner(checkpoint.model, slots=3), checkpoint.tokenizer) as engine:
+        yield engine
+
+
+@pytest.fixture
+def session(engine):
+    with engine.open_session(GREEDY) as session:
+        yield session
+
+
+def segment(number: int, frames: int = 6, **kwargs) -> Segment:
+    codes = torch.randint(0, 16, (frames, 4), generator=torch.manual_seed(number))
+    return Segment(f"This is number {number}.", number % 2, codes=codes, **kwargs)
+
+
+def said(session, text="How are you?", context=None, frames=12) -> np.ndarray:
+    speech = session.speak(text, 0, context=context, max_frames=frames, watch=False)
+    speech.wait()
+    return speech.codes
+
+
+def rows(segment: Segment) -> int:
+    assert segment.codes is not None
+    return (
+        len(f"[{segment.speaker}]{segment.text}")
+        - segment.text.count("th")
+        + 2
+        + len(segment.codes)
+        + 1
+    )
+
+
+def test_only_what_is_new_is_read(session):
+    first, second = segment(1), segment(2)
+    assert session.sync([first]) == rows(first)
+    assert session.sync([first]) == 0
+    assert session.sync([first, second]) == rows(second)
+    assert session.positions == rows(first) + rows(second)
+
+
+def test_a_crop_is_read_from_where_it_differs(session):
+    first, second = segment(1), segment(2)
+    session.sync([first, second])
+    # The words are the same, so only the frames after the crop go, and the closing one comes.
+    assert session.sync([first, second.cropped(4, second.text)]) == 1
+    shorter = second.cropped(3, "This is")
+    assert 0 < session.sync([first, shorter]) < rows(second)
+
+
+def test_what_it_said_itself_is_not_read_again(session):
+    first = segment(1)
+    codes = said(session, "How are you?", [first])
+    reply = Segment("How are you?", 0, codes=torch.from_numpy(codes))
+    # The last frame was not fed yet, and the closing one is new.
+    assert session.sync([first, reply]) == 2
+
+
+def test_a_barge_in_keeps_what_was_heard(session):
+    first = segment(1)
+    speech = session.speak("How are you?", 0, context=[first], max_frames=200, watch=False)
+    for _ in range(5):
+        speech.take()
+    speech.cancel()
+    assert speech.wait() == "cancelled"
+    made = torch.from_numpy(speech.codes)
+    heard = Segment("How are you?", 0, codes=made).cropped(3, "How are you?")
+    assert session.sync([first, heard]) == 1
+
+
+def test_a_withdrawn_reply_leaves_no_trace(engine, session):
+    first = segment(1)
+    expected = said(session, context=[first])
+    said(session, "Something else, on trial.", [first])
+    assert np.array_equal(said(session, context=[first]), expected)
+
+
+def test_audio_is_encoded_once_and_like_its_codes(engine, session):
+    audio = torch.randn(640, generator=torch.manual_seed(3)) * 0.1
+    sounding = Segment("Listen.", 1, audio=audio)
+    assert session.sync([sounding]) > 0
+    assert session.sync([sounding]) == 0
+    assert session.sync([sounding.with_codes(engine.encode(audio))]) == 0
+
+
+ACTIONS = st.lists(
+    st.sampled_from(["append", "crop", "drop oldest", "withdraw", "reply", "barge in", "other"]),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(ACTIONS, st.integers(0, 2**31))
+def test_resident_is_the_same_as_recomputed(engine, actions, seed):
+    chance = np.random.default_rng(seed)
+    history: list[Segment] = []
+    with engine.open_session(GREEDY) as session:
+        for action in actions:
+            match action:
+                case "append":
+                    history.append(segment(int(chance.integers(100)), int(chance.integers(1, 9))))
+                case "crop" if history:
+                    codes = history[-1].codes
+                    assert codes is not None
+                    kept = int(chance.integers(0, len(codes) + 1))
+                    history[-1] = history[-1].cropped(kept, history[-1].text[:7])
+                case "drop oldest":
+                    history = history[1:]
+                case "withdraw":
+                    said(session, "Perhaps.", history, frames=3)
+                case "reply":
+                    codes = torch.from_numpy(said(session, "Certainly.", history, frames=5))
+                    if len(codes):
+                        history.append(Segment("Certainly.", 0, codes=codes))
+                case "barge in":
+                    speech = session.speak("Well then.", 0, context=history, max_frames=100)
+                    speech.take()
+                    speech.cancel()
+                    speech.wait()
+                case "other":
+                    session.sync([segment(77)])
+        resident = said(session, context=history)
+        with engine.open_session(GREEDY) as fresh:
+            recomputed = said(fresh, context=history)
+    assert np.array_equal(resident, recomputed)
+
+
+def test_a_context_that_does_not_fit_is_refused_and_the_session_lives(engine, session):
+    first = segment(1)
+    expected = said(session, context=[first])
+    with pytest.raises(ContextError, match=r"2,048"):
+        session.sync([segment(2, frames=2048)])
+    # It takes exactly all positions, with the text.
+    text = rows(Segment("How are you?", 0, codes=torch.zeros(0, 4, dtype=torch.long))) - 1
+    full = segment(2, frames=2048 - rows(segment(2, frames=0)) - text)
+    with pytest.raises(ContextError, match="no room to speak"):
+        session.speak("How are you?", 0, context=[full])
+    assert np.array_equal(said(session, context=[first]), expected)
+
+
+def test_a_segment_without_sound_is_refused_as_context(session):
+    with pytest.raises(ContextError, match="neither audio nor codes"):
+        session.speak("Yes.", 0, context=[Segment("What?", 1)])
+
+
+def test_a_closed_session_says_so(engine):
+    session = engine.open_session(GREEDY)
+    session.close()
+    session.close()
+    with pytest.raises(EngineClosedError):
+        session.sync([])
