@@ -125,6 +125,13 @@ def _add_doctor(commands: Any) -> None:
         "Exits with 1 if `serve` could not start.",
     )
     _add_profile(doctor)
+    doctor.add_argument(
+        "--checkpoint",
+        metavar="CSM",
+        help="instead: compare this CSM (a folder or a Hugging Face id) with transformers' own, "
+        "and have Whisper hear it",
+    )
+    doctor.add_argument("--device", help="for --checkpoint: cuda, cpu, ...")
     doctor.set_defaults(run=_doctor)
 
 
@@ -154,6 +161,10 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    if args.checkpoint:
+        from agent.doctor_csm import examine_checkpoint
+
+        return examine_checkpoint(args.checkpoint, args.device)
     from agent.doctor import examine
 
     settings, line = settings_from(args)

@@ -25,6 +25,7 @@ from pipecat_csm.engine.runner import Runner, SamplingOptions  # noqa: E402
 from pipecat_csm.model.config import CSMConfig  # noqa: E402
 from pipecat_csm.model.csm import CSMModel  # noqa: E402
 from pipecat_csm.model.prompt import Prompt, audio_frames  # noqa: E402
+from pipecat_csm.model.quantize import quantize  # noqa: E402
 
 FRAME_MS = 80.0
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float16": torch.float16}
@@ -49,13 +50,15 @@ def main() -> int:
     """Runs the bench and prints a table, or JSON."""
     args = parse_args()
     device, dtype = torch.device(args.device), DTYPES[args.dtype]
-    say(f"{machine(device)}; {args.dtype}; torch {torch.__version__}")
+    say(f"{machine(device)}; {args.quantize or args.dtype}; torch {torch.__version__}")
     config = CSMConfig.csm_1b()
     rows: list[Row] = []
     bandwidth = measure_bandwidth(device)
     say(f"memory reads {bandwidth / 1e9:.0f} GB/s")
 
     model = random_model(config, device, dtype)
+    if args.quantize:
+        quantize(model, args.quantize)
     size = bytes_per_frame(model)
     rows.append(
         Row("bandwidth floor, one session", size / bandwidth * 1e3, note=f"{size / 1e9:.2f} GB")
@@ -79,7 +82,11 @@ def main() -> int:
         say_row(rows[-1])
     if args.json:
         report = [{**asdict(row), "rtf": row.rtf} for row in rows]
-        print(json.dumps({"machine": machine(device), "dtype": args.dtype, "rows": report}))
+        print(
+            json.dumps(
+                {"machine": machine(device), "dtype": args.quantize or args.dtype, "rows": report}
+            )
+        )
     else:
         print_table(rows)
     return 0
@@ -96,6 +103,7 @@ def parse_args() -> argparse.Namespace:
     cuda = torch.cuda.is_available()
     parser.add_argument("--device", default="cuda" if cuda else "cpu")
     parser.add_argument("--dtype", choices=DTYPES, default="bfloat16")
+    parser.add_argument("--quantize", choices=("int8", "int4"), help="on a CPU")
     parser.add_argument("--frames", type=int, default=100 if cuda else 12, help="to average over")
     parser.add_argument(
         "--contexts", type=int, nargs="+", default=[0, 500, 1500], help="resident positions"
@@ -131,7 +139,9 @@ def bytes_per_frame(model: CSMModel) -> int:
     """What one frame must read at least: each weight as often as it is used."""
 
     def size(*modules: torch.nn.Module) -> int:
-        return sum(p.numel() * p.element_size() for m in modules for p in m.parameters())
+        tensors = [t for m in modules for t in (*m.parameters(), *m.buffers())]
+        # What is made of a config rather than read from a file is small.
+        return sum(t.numel() * t.element_size() for t in tensors)
 
     codebooks = model.config.codebooks
     head = size(model.depth_heads)

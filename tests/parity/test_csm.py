@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from pipecat_csm.comparison import compare_with_transformers, reference_logits, teacher_forced
 from pipecat_csm.engine.engine import Engine
 from pipecat_csm.engine.runner import Runner, SamplingOptions
 from pipecat_csm.model.prompt import text_frames
-from pipecat_csm.model.state import StepState
 from pipecat_csm.segment import Segment
 
-from tests.plugins.pipecat_csm.tiny import SHAPES
+from tests.plugins.pipecat_csm.tiny import SHAPES, save_tiny, tiny_csm
 
 GREEDY = SamplingOptions(temperature=0)
 # Beyond 128 positions, where RoPE's scaling and the caches' spans show.
@@ -95,40 +95,28 @@ def test_logits_agree_in_float32_under_teacher_forcing(pair, shape):
     codes = torch.randint(1, legal, (30, config.codebooks), generator=torch.manual_seed(2))
     prompt = text_frames(both.checkpoint.tokenizer, config, LONG, 1)
 
-    with torch.inference_mode():
-        reference = both.reference
-        embeds = torch.cat(
-            [
-                reference.embed_text_tokens(prompt.tokens[None, :, -1]),
-                reference.backbone_model.embed_tokens(codes[None]),
-            ],
-            dim=1,
-        )
-        hidden = reference.backbone_model(inputs_embeds=embeds).last_hidden_state[0]
-        hidden = hidden[len(prompt) - 1 : -1]
-        first = reference.lm_head(hidden)
-        placeholder = torch.zeros(len(codes), 1, dtype=torch.long)
-        others = reference.depth_decoder(
-            torch.cat([placeholder, codes[:, :-1]], dim=1), backbone_last_hidden_state=hidden
-        ).logits
-        expected = torch.cat([first[:, None], others], dim=1)[..., :legal]
-
-        state = StepState.empty(config, model.mimi, 1, 256, "cpu", torch.float32, torch.float32)
-        seen = [[] for _ in codes]
-        always = torch.ones(1, 1, dtype=torch.bool)
-        rows = model.embed_rows(prompt.tokens[None], prompt.mask[None])
-        for position in range(len(prompt) + len(codes) - 1):
-            at = position - len(prompt) + 1
-            x = rows[:, position] if at <= 0 else model.embed_codes(codes[at - 1 : at])
-            h = model.backbone.over_slots(
-                x[:, None], state.kv, torch.tensor([[position]]), always, 256
-            )[:, 0]
-            if at >= 0:
-
-                def force(logits, codebook, at=at):
-                    seen[at].append(logits[0])
-                    return codes[at, codebook][None]
-
-                model.codes_of_frame(h, state.depth, force)
-    ours = torch.stack([torch.stack(logits) for logits in seen])
+    ours = teacher_forced(model, prompt, codes)
+    expected = reference_logits(both.reference, prompt, codes)[..., :legal]
     assert torch.allclose(ours, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_anybodys_checkpoint_can_be_compared(pair, tmp_path):
+    folder = save_tiny(pair("small", torch.float32).reference, tmp_path)
+    told: list[str] = []
+    result = compare_with_transformers(folder, frames=25, say=told.append)
+    assert result.frames == 25
+    assert result.same_choice == 1
+    assert result.mean <= result.largest < 1e-4
+    assert len(told) == 3
+
+
+def test_a_comparison_notices_a_difference(pair):
+    reference = tiny_csm()
+    checkpoint = pair("small", torch.float32).checkpoint
+    prompt = text_frames(checkpoint.tokenizer, checkpoint.config, "Hello.", 0)
+    codes = torch.full((5, 4), -1)
+    ours = teacher_forced(checkpoint.model, prompt, codes)
+    with torch.no_grad():
+        reference.get_parameter("backbone_model.layers.0.self_attn.q_proj.weight").mul_(1.1)
+    theirs = reference_logits(reference, prompt, codes)[..., :16]
+    assert (ours - theirs).abs().max() > 1e-3
