@@ -67,7 +67,8 @@ class Generator:
         Args:
             text: What to say. What cannot be said is passed over.
             speaker: Who says it; the same number as in the context.
-            context: What was said before, oldest first, with the sound of both speakers.
+            context: What was said before, oldest first, with the sound of both speakers. Where
+                it is longer than CSM can hold, the oldest is left out.
             max_audio_length_ms: The speech is cut off there.
             temperature: 0 is greedy.
             topk: How many codes each is drawn from; 0 is all.
@@ -189,6 +190,7 @@ class Generator:
         if session is None:
             session = self.engine.open_session(how)
         session.sampling = how
+        session.restart()
         try:
             yield session
         finally:
@@ -212,7 +214,8 @@ def load_csm_1b(
         checkpoint: A folder, or a hub id.
         revision: Of a hub id.
         dtype: Of the weights; bfloat16 on CUDA and float32 elsewhere by default.
-        max_sessions: Conversations at once; each holds its context on the device.
+        max_sessions: Conversations at once; each holds its context on the device. For every
+            eight there is a spare place more, where long ones are shortened while they go on.
         progress: Called now and then with the bytes read and the bytes there are.
 
     Raises:
@@ -226,5 +229,6 @@ def load_csm_1b(
     loaded = load_checkpoint(
         checkpoint, device=device, dtype=dtype, revision=revision, progress=progress
     )
-    runner = Runner(loaded.model, slots=max_sessions)
-    return Generator(loaded, Engine(runner, loaded.tokenizer))
+    spares = 1 + max_sessions // 8
+    runner = Runner(loaded.model, slots=max_sessions + spares)
+    return Generator(loaded, Engine(runner, loaded.tokenizer, spares=spares))

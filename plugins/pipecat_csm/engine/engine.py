@@ -5,11 +5,10 @@ between two frames, so that it delays those who speak by at most that.
 """
 
 import contextlib
-import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -17,22 +16,17 @@ import tokenizers
 import torch
 from torch import Tensor
 
+from pipecat_csm.engine.calls import Calls
+from pipecat_csm.engine.context import Context
 from pipecat_csm.engine.runner import Made, Runner, SamplingOptions
 from pipecat_csm.engine.session import Session
+from pipecat_csm.engine.slots import Occupancy, Slots
 from pipecat_csm.engine.speech import Ending, Frame, Speech
-from pipecat_csm.errors import CSMError, EngineBusyError, EngineClosedError
+from pipecat_csm.engine.window import Limits
+from pipecat_csm.errors import CSMError, EngineClosedError
 from pipecat_csm.model.config import CSMConfig
 from pipecat_csm.model.prompt import Prompt
-
-_CALLS_AT_ONCE = 1024
-
-
-@dataclass(frozen=True)
-class _Call:
-    """Work for the thread, and what tells the caller how it went."""
-
-    work: Callable[[], None]
-    done: Future[None] | None = None
+from pipecat_csm.segment import Segment
 
 
 @dataclass(frozen=True)
@@ -44,40 +38,33 @@ class _Reading:
     done: Future[None]
 
 
-@dataclass(frozen=True)
-class Occupancy:
-    """How busy the engine is.
-
-    Attributes:
-        slots: Sessions that it can hold.
-        open: Sessions that it holds.
-        speaking: Replies that are being made.
-    """
-
-    slots: int
-    open: int
-    speaking: int
-
-
 class Engine:
     """The sessions of one device, and the thread that serves them."""
 
-    def __init__(self, runner: Runner, tokenizer: tokenizers.Tokenizer) -> None:
-        """Starts the thread."""
+    def __init__(self, runner: Runner, tokenizer: tokenizers.Tokenizer, *, spares: int = 0) -> None:
+        """Starts the thread.
+
+        Args:
+            runner: With a slot for each session, and the spare ones.
+            tokenizer: The checkpoint's.
+            spares: The runner's last slots, on which contexts whose oldest Segments leave are
+                read anew while their sessions go on. Without one the session waits for it.
+        """
         self._runner = runner
         self.tokenizer = tokenizer
         self.config: CSMConfig = runner.model.config
         self.positions = runner.positions
         self.steps = 0
         """Steps made since the start."""
+        self.rebuilds_waited = 0
+        """How often somebody had to wait until a shortened context was read anew."""
         self.heartbeat_s = time.monotonic()
         """When the thread was last seen alive, on the monotonic clock."""
-        self._calls: queue.Queue[_Call] = queue.Queue(_CALLS_AT_ONCE)
-        self._free = list(range(runner.slots))
+        self._calls = Calls()
+        self._slots = Slots(runner.slots, spares)
         self._sessions: set[Session] = set()
         self._lock = threading.Lock()
         self._codec_lock = threading.Lock()
-        self._closed = False
         # Of the thread alone.
         self._speaking: dict[int, Speech] = {}
         self._readings: deque[_Reading] = deque()
@@ -96,30 +83,34 @@ class Engine:
     @property
     def occupancy(self) -> Occupancy:
         """How busy it is now."""
-        return Occupancy(self._runner.slots, len(self._sessions), len(self._speaking))
+        return Occupancy(self._slots.sessions, len(self._sessions), len(self._speaking))
 
     @property
     def prefilled_rows(self) -> int:
         """Positions that were read from prompts since the start."""
         return self._runner.prefilled_rows
 
-    def open_session(self, sampling: SamplingOptions | None = None) -> Session:
+    def open_session(
+        self, sampling: SamplingOptions | None = None, references: Sequence[Segment] = ()
+    ) -> Session:
         """Takes a free slot.
 
+        Args:
+            sampling: How replies are sampled.
+            references: Segments of the voice, which stand before the history and never leave.
+
         Raises:
+            ContextError: The references take more than 512 positions, or have no sound.
             EngineBusyError: All slots are taken.
             EngineClosedError: The engine has stopped.
         """
+        context = Context(
+            self.tokenizer, self.config, Limits.of(self.positions), self.encode, references
+        )
+        if self._calls.closed:
+            raise EngineClosedError("The engine has stopped.")
+        session = Session(self, self._slots.take(), sampling or SamplingOptions(), context)
         with self._lock:
-            if self._closed:
-                raise EngineClosedError("The engine has stopped.")
-            if not self._free:
-                raise EngineBusyError(
-                    f"All {self._runner.slots} sessions of the voice are taken; try again later."
-                )
-            # The lowest, so that buckets stay small.
-            self._free.sort()
-            session = Session(self, self._free.pop(0), sampling or SamplingOptions())
             self._sessions.add(session)
         return session
 
@@ -136,7 +127,7 @@ class Engine:
 
     def close(self) -> None:
         """Ends every reply and the thread; a second time does nothing."""
-        self._closed = True
+        self._calls.closed = True
         self.wake()
         self._thread.join()
 
@@ -150,7 +141,7 @@ class Engine:
             chunks = self._runner.prefill(slot, prompt, at)
             self._readings.append(_Reading(slot, chunks, done))
 
-        self._call(enqueue, done)
+        self._calls.put(enqueue, done)
         return done
 
     def start(
@@ -164,47 +155,67 @@ class Engine:
         frames: int,
     ) -> Future[None]:
         """Starts a reply in a slot that has read everything but the last row."""
-        done: Future[None] = Future()
 
         def begin() -> None:
             self._runner.begin(slot, last_row, sampling, segment=segment, frames=frames)
             self._speaking[slot] = speech
-            done.set_result(None)
 
-        self._call(begin, done)
-        return done
+        return self._calls.ask(begin)
+
+    def borrow(self) -> int | None:
+        """A spare slot to read on; None if there is none at hand."""
+        with self._lock:
+            holders = list(self._sessions)
+        slot = self._slots.borrow()
+        # Those who have read theirs and are silent need it no more.
+        if slot is None and any(holder.yield_spare() for holder in holders):
+            slot = self._slots.borrow()
+        return slot
+
+    def give_back(self, spare: int) -> None:
+        """Frees a spare slot; what is being read there is no more."""
+
+        def free() -> None:
+            self._stop_reading(spare)
+            self._slots.give_back(spare)
+
+        with contextlib.suppress(EngineClosedError):
+            self._calls.ask(free)
+
+    def move(self, spare: int, slot: int, positions: int) -> Future[None]:
+        """Has a silent session's slot know what was read on a spare one, and frees that."""
+
+        def move() -> None:
+            try:
+                self._runner.copy(spare, slot, positions)
+            finally:
+                self._slots.give_back(spare)
+
+        return self._calls.ask(move)
 
     def wake(self) -> None:
         """Has the thread look again at replies that are paused or cancelled."""
-        # Where the queue is full the thread is awake anyway.
-        with contextlib.suppress(queue.Full):
-            self._calls.put_nowait(_Call(_nothing))
+        self._calls.wake()
 
     def release(self, session: Session, slot: int) -> None:
-        """Frees a slot; its reply, if one is being made, is cancelled."""
+        """Frees a slot, which is done on return; its reply, if one is made, is cancelled."""
 
         def free() -> None:
             self._end(slot, "cancelled")
+            self._stop_reading(slot)
             with self._lock:
                 self._sessions.discard(session)
-                self._free.append(slot)
+            self._slots.give_back(slot)
 
         with contextlib.suppress(EngineClosedError):
-            self._call(free, None)
-
-    def _call(self, work: Callable[[], None], done: Future[None] | None) -> None:
-        with self._lock:  # what is put before the thread refuses the rest is answered
-            if self._closed:
-                raise EngineClosedError("The engine has stopped.")
-            try:
-                self._calls.put_nowait(_Call(work, done))
-            except queue.Full:
-                raise EngineBusyError("The voice has too much to do; try again later.") from None
+            self._calls.ask(free).result()
 
     def _run(self) -> None:
         try:
-            while not self._closed:
-                self._serve_calls()
+            while not self._calls.closed:
+                # Waits only where nothing is to be done.
+                idle = not self._readings and len(self._speaking) == len(self._paused)
+                self._calls.serve(wait=idle)
                 self.heartbeat_s = time.monotonic()
                 self._attend()
                 if self._readings:
@@ -214,20 +225,9 @@ class Engine:
         finally:
             for slot in list(self._speaking):
                 self._end(slot, "cancelled")
-            self._refuse_the_rest()
-
-    def _serve_calls(self) -> None:
-        """Runs what was asked; waits for something only where nothing is to be done."""
-        idle = not self._readings and len(self._speaking) == len(self._paused)
-        with contextlib.suppress(queue.Empty):
-            while True:
-                call = self._calls.get(block=idle)
-                idle = False
-                try:
-                    call.work()
-                except Exception as error:  # it is the caller's, and harms nobody else
-                    if call.done is not None:
-                        call.done.set_exception(error)
+            for reading in list(self._readings):
+                self._stop_reading(reading.slot)
+            self._calls.refuse()
 
     def _attend(self) -> None:
         """Ends what was cancelled, pauses what is too far ahead, and lets the others go on."""
@@ -252,6 +252,11 @@ class Engine:
         else:
             # To the end of the line: a long context does not hold up a short one.
             self._readings.append(reading)
+
+    def _stop_reading(self, slot: int) -> None:
+        for reading in [reading for reading in self._readings if reading.slot == slot]:
+            self._readings.remove(reading)
+            reading.done.set_exception(EngineClosedError("The session or the engine has stopped."))
 
     def _step(self) -> None:
         try:
@@ -287,18 +292,3 @@ class Engine:
         if speech is not None:
             self._runner.pause(slot)
             speech.finish(ending, error)
-
-    def _refuse_the_rest(self) -> None:
-        gone = EngineClosedError("The engine has stopped.")
-        waiting: list[Future[None] | None] = [reading.done for reading in self._readings]
-        with self._lock, contextlib.suppress(queue.Empty):
-            self._closed = True
-            while True:
-                waiting.append(self._calls.get_nowait().done)
-        for done in waiting:
-            if done is not None:
-                done.set_exception(gone)
-
-
-def _nothing() -> None:
-    """A call that only wakes the thread."""

@@ -125,6 +125,15 @@ class Runner:
         self._position[slot] = position
 
     @torch.inference_mode()
+    def copy(self, source: int, target: int, positions: int) -> None:
+        """Has a slot that is not running know what another has read up to `positions`.
+
+        A copy on the device: of 1,024 positions of CSM-1B 33 MB in bfloat16.
+        """
+        self.state.kv.copy_slot(source, target, positions)
+        self.truncate(target, positions)
+
+    @torch.inference_mode()
     def begin(
         self, slot: int, last_row: Prompt, how: SamplingOptions, *, segment: int, frames: int
     ) -> None:

@@ -145,17 +145,28 @@ def test_resident_is_the_same_as_recomputed(engine, actions, seed):
     assert np.array_equal(resident, recomputed)
 
 
-def test_a_context_that_does_not_fit_is_refused_and_the_session_lives(engine, session):
+def test_what_cannot_fit_is_refused_and_the_session_lives(engine, session):
     first = segment(1)
     expected = said(session, context=[first])
-    with pytest.raises(ContextError, match=r"2,048"):
+    with pytest.raises(ContextError, match=r"2,0\d\d positions; there are 2,048"):
         session.sync([segment(2, frames=2048)])
-    # It takes exactly all positions, with the text.
-    text = rows(Segment("How are you?", 0, codes=torch.zeros(0, 4, dtype=torch.long))) - 1
-    full = segment(2, frames=2048 - rows(segment(2, frames=0)) - text)
     with pytest.raises(ContextError, match="no room to speak"):
-        session.speak("How are you?", 0, context=[full])
+        session.speak("a" * 2048, 0, context=[first])
+    with pytest.raises(ContextError, match="may take 512"):
+        engine.open_session(references=[segment(3, frames=500)])
     assert np.array_equal(said(session, context=[first]), expected)
+
+
+def test_a_text_that_leaves_a_little_room_is_spoken_that_long(session):
+    # "[0]", begin and end: the history leaves, and 40 positions remain.
+    codes = said(session, "a" * (2048 - 40 - 5), [segment(1)], frames=100)
+    assert 0 < len(codes) <= 40
+
+
+def test_a_second_reply_follows_what_was_synced_not_the_first(session):
+    session.sync([segment(1)])
+    first = said(session)
+    assert np.array_equal(said(session), first)
 
 
 def test_a_segment_without_sound_is_refused_as_context(session):

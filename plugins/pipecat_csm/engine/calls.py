@@ -1,0 +1,89 @@
+"""Work for the engine's thread, asked for by others."""
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from pipecat_csm.errors import EngineBusyError, EngineClosedError
+
+_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class _Call:
+    """Work, and what tells who asked for it how it went."""
+
+    work: Callable[[], None]
+    done: Future[None] | None = None
+
+
+class Calls:
+    """A bounded queue of calls. Whoever is refused or forgotten is told so."""
+
+    def __init__(self) -> None:
+        """Nothing is asked for yet."""
+        self.closed = False
+        self._queue: queue.Queue[_Call] = queue.Queue(_AT_ONCE)
+        self._lock = threading.Lock()
+
+    def ask(self, work: Callable[[], None]) -> Future[None]:
+        """Has the thread do some work; the future is done when that is."""
+        done: Future[None] = Future()
+
+        def run() -> None:
+            work()
+            done.set_result(None)
+
+        self.put(run, done)
+        return done
+
+    def put(self, work: Callable[[], None], done: Future[None] | None = None) -> None:
+        """Has the thread do some work, which sets `done` itself unless it fails.
+
+        Raises:
+            EngineBusyError: There is too much to do already.
+            EngineClosedError: The engine has stopped.
+        """
+        with self._lock:  # what is put before the thread refuses the rest is answered
+            if self.closed:
+                raise EngineClosedError("The engine has stopped.")
+            try:
+                self._queue.put_nowait(_Call(work, done))
+            except queue.Full:
+                raise EngineBusyError("The voice has too much to do; try again later.") from None
+
+    def wake(self) -> None:
+        """Has the thread look around."""
+        # Where the queue is full the thread is awake anyway.
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(_Call(_nothing))
+
+    # What follows is called on the thread.
+
+    def serve(self, *, wait: bool) -> None:
+        """Does what was asked for; waits for the first of it only if told to."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                call = self._queue.get(block=wait)
+                wait = False
+                try:
+                    call.work()
+                except Exception as error:  # it is the caller's, and harms nobody else
+                    if call.done is not None:
+                        call.done.set_exception(error)
+
+    def refuse(self) -> None:
+        """Answers everyone who still waits that the engine has stopped."""
+        with self._lock, contextlib.suppress(queue.Empty):
+            self.closed = True
+            while True:
+                done = self._queue.get_nowait().done
+                if done is not None:
+                    done.set_exception(EngineClosedError("The engine has stopped."))
+
+
+def _nothing() -> None:
+    """A call that only wakes the thread."""
