@@ -4,6 +4,7 @@ The references may take 64, a Segment 75, a reply's frames 31; past 192 the olde
 """
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pipecat_csm.engine.engine import Engine
 from pipecat_csm.engine.runner import Runner, SamplingOptions
+from pipecat_csm.errors import EngineClosedError
 from pipecat_csm.segment import Segment
 
 GREEDY = SamplingOptions(temperature=0)
@@ -19,7 +21,7 @@ POSITIONS, HIGH = 256, 192
 TEXT = "Yes."
 TEXT_ROWS = len("[0]" + TEXT) + 2
 QUIET = settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=7, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -161,6 +163,25 @@ def test_a_closed_session_gives_the_spare_slot_back(bench, engine):
         assert spare == 4
         engine.give_back(spare)
         assert bench.is_quiet()
+
+
+def test_a_closed_session_reads_no_more(bench, engine, monkeypatch):
+    """Or the next one on the slot would find rows of this one's among its own."""
+
+    def endless(*_):
+        while True:
+            yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.runner, "prefill", endless)
+        session = engine.open_session(GREEDY)
+        with ThreadPoolExecutor() as others:
+            reading = others.submit(session.sync, LONG)
+            time.sleep(0.05)
+            session.close()
+            assert isinstance(reading.exception(5), EngineClosedError)
+    with engine.open_session(GREEDY) as session:
+        assert session.sync(LONG[:1]) == ROWS
 
 
 def test_too_long_a_segment_is_read_from_its_end(engine):
