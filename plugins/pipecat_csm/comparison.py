@@ -148,7 +148,7 @@ def _reference_logits(
     from transformers import CsmForConditionalGeneration
 
     try:
-        reference = CsmForConditionalGeneration.from_pretrained(source, dtype=dtype)
+        reference: Any = CsmForConditionalGeneration.from_pretrained(source, dtype=dtype)
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise CheckpointError(

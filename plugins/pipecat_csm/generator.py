@@ -15,6 +15,8 @@ from pipecat_csm.engine.runner import Runner, SamplingOptions
 from pipecat_csm.engine.session import MAX_REPLY_FRAMES, Session
 from pipecat_csm.model.checkpoint import Checkpoint, load_checkpoint
 from pipecat_csm.model.config import FRAME_HZ, SAMPLE_RATE_HZ
+from pipecat_csm.model.quantize import Quantization
+from pipecat_csm.model.quantize import quantize as quantize_model
 from pipecat_csm.segment import Segment
 from pipecat_csm.text import normalise, split
 
@@ -204,6 +206,7 @@ def load_csm_1b(
     checkpoint: str | Path = DEFAULT_CHECKPOINT,
     revision: str | None = None,
     dtype: torch.dtype | None = None,
+    quantize: Quantization | None = None,
     max_sessions: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> Generator:
@@ -213,7 +216,9 @@ def load_csm_1b(
         device: "cuda", "cpu", ...; the GPU where there is one by default.
         checkpoint: A folder, or a hub id.
         revision: Of a hub id.
-        dtype: Of the weights; bfloat16 on CUDA and float32 elsewhere by default.
+        dtype: Of the weights; by default bfloat16 on CUDA and where they are quantised, and
+            float32 elsewhere.
+        quantize: "int8" or "int4": the large matrices in fewer bytes, on a CPU.
         max_sessions: Conversations at once; each holds its context on the device. For every
             eight there is a spare place more, where long ones are shortened while they go on.
         progress: Called now and then with the bytes read and the bytes there are.
@@ -225,10 +230,13 @@ def load_csm_1b(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(device)
     if dtype is None:
-        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        wants_16_bits = device.type == "cuda" or quantize is not None
+        dtype = torch.bfloat16 if wants_16_bits else torch.float32
     loaded = load_checkpoint(
         checkpoint, device=device, dtype=dtype, revision=revision, progress=progress
     )
+    if quantize is not None:
+        quantize_model(loaded.model, quantize)
     spares = 1 + max_sessions // 8
     runner = Runner(loaded.model, slots=max_sessions + spares)
     return Generator(loaded, Engine(runner, loaded.tokenizer, spares=spares))

@@ -80,7 +80,7 @@ class Context:
             reserve: Positions to keep free; those of a reply's frames by default.
 
         Raises:
-            ContextError: A Segment has neither codes nor audio, or is longer than the window.
+            ContextError: A Segment has neither codes nor audio.
         """
         self._forget(history)
         fitting = [fit for segment in history if (fit := self._fit(segment)) is not None]
@@ -124,11 +124,6 @@ class Context:
         size = self._measure(segment)
         if size <= self.limits.segment:
             return segment
-        if size > self.limits.positions:
-            raise ContextError(
-                f"The Segment {segment.text[:40]!r} takes {size:,} positions; there are "
-                f"{self.limits.positions:,} for the whole context. Leave it out, or crop it."
-            )
         key = _key(segment)
         if key not in self._tails:
             end = tail(self._coded(segment), self._size, self.limits.segment)

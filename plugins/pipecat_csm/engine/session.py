@@ -98,7 +98,7 @@ class Session:
             How many positions had to be read.
 
         Raises:
-            ContextError: A Segment has neither codes nor audio, or is longer than the window.
+            ContextError: A Segment has neither codes nor audio.
             EngineClosedError: The session or the engine is closed.
         """
         with self._busy:

@@ -148,13 +148,22 @@ def test_resident_is_the_same_as_recomputed(engine, actions, seed):
 def test_what_cannot_fit_is_refused_and_the_session_lives(engine, session):
     first = segment(1)
     expected = said(session, context=[first])
-    with pytest.raises(ContextError, match=r"2,0\d\d positions; there are 2,048"):
-        session.sync([segment(2, frames=2048)])
     with pytest.raises(ContextError, match="no room to speak"):
         session.speak("a" * 2048, 0, context=[first])
     with pytest.raises(ContextError, match="may take 512"):
         engine.open_session(references=[segment(3, frames=500)])
     assert np.array_equal(said(session, context=[first]), expected)
+
+
+def test_of_a_monologue_longer_than_the_window_the_end_stays(session):
+    monologue = segment(2, frames=2500)
+    assert monologue.codes is not None
+    assert 500 < session.sync([segment(1), monologue]) <= rows(segment(1)) + 600
+    end = session.kept[-1]
+    assert monologue.text.endswith(end.text)
+    assert end.codes is not None
+    assert torch.equal(end.codes, monologue.codes[-len(end.codes) :])
+    assert len(said(session))
 
 
 def test_a_text_that_leaves_a_little_room_is_spoken_that_long(session):
