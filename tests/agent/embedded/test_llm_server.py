@@ -66,21 +66,14 @@ class TestAnswers:
         assert len([piece for piece in pieces if piece]) > 1
 
     async def test_four_at_once_do_not_mix(self, client):
-        prompts = [
-            f"Repeat after me exactly: {words}"
-            for words in ("the red apple falls", "seven blue boats", "my dog Otto", "it is Tuesday")
-        ]
-        alone = [
-            (await answer(client, [{"role": "user", "content": prompt}]))[0] for prompt in prompts
-        ]
+        words = ("red apple", "blue boat", "old dog", "tall tree")
         together = await asyncio.gather(
-            *(
-                answer(client, [{"role": "user", "content": prompt}], slot=number % 2)
-                for number, prompt in enumerate(prompts)
-            )
+            *(answer(client, echoing(two), slot=n % 2) for n, two in enumerate(words))
         )
-        assert [text for text, _ in together] == alone
-        assert len(set(alone)) == len(prompts)
+        for two, (text, _) in zip(words, together, strict=True):
+            said = text.lower()
+            assert two in said
+            assert not any(other in said for other in words if other != two)
 
     async def test_end_by_themselves_where_a_request_sets_no_end(self, client):
         _, timings = await answer(client, STORY, max_tokens=None)
@@ -149,3 +142,11 @@ class TestBargeIn:
         assert not other.done()
         other.cancel()
         await asyncio.wait([other])
+
+
+def echoing(words: str) -> list[dict[str, str]]:
+    """A conversation in which even a tiny model repeats what was said last."""
+    turns = []
+    for said in ("green hat", "warm bread", "small cat"):
+        turns += [{"role": "user", "content": said}, {"role": "assistant", "content": said}]
+    return [*turns, {"role": "user", "content": words}]
