@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from pipecat_csm import Generator, Segment
+    from pipecat_csm.script import Line
 
 _END = "END"
 
@@ -90,8 +93,11 @@ def _say(args: argparse.Namespace) -> None:
 
 
 def _spoken(
-    generator: "Generator", lines: Iterable[Any], context: "list[Segment]", args: Any
-) -> Iterator[Any]:
+    generator: "Generator",
+    lines: "Iterable[Line]",
+    context: "list[Segment]",
+    args: argparse.Namespace,
+) -> "Iterator[NDArray[np.float32]]":
     """Every chunk of the dialogue, each line in the context of those before it."""
     began, first_s, samples = time.monotonic(), None, 0
     for number, line in enumerate(lines):

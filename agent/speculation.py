@@ -30,13 +30,12 @@ class _Speculating(BaseUserTurnStopStrategy):
     itself; here Pipecat's local strategies end them, and decide as they always do.
     """
 
-    _speculation: str | None = None
-    _speaking = False
-
     def __init__(self, **kwargs) -> None:
         """Passes everything on to the strategy behind."""
         super().__init__(**kwargs)
         self._heard: list[str] = []
+        self._speculation: str | None = None
+        self._speaking = False
         self._match = NormalizedMatch()
 
     async def handle_user_turn_started(self) -> None:

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 from pipecat.utils.text.base_text_aggregator import Aggregation, TextType
 from pipecat.utils.text.simple_text_aggregator import SimpleTextAggregator
 
-# A comma within a number is not followed by a space, and a dash may belong to what follows.
-_OPENING = re.compile(r"""[^\W\d_].*[,;:]["'”’)]*\s""", re.DOTALL)
+# A comma after a digit may stand within a date, which is only spoken right as a whole; a dash may
+# belong to what follows.
+_OPENING = re.compile(r"""[^\W\d_]["'”’)]*[,;:]["'”’)]*\s""")
 
 
 class OpeningAggregator(SimpleTextAggregator):

@@ -120,9 +120,7 @@ class Generator:
         Yields:
             float32 [samples] at 24 kHz; joined they are what `generate` returns.
         """
-        how = SamplingOptions(
-            temperature, topk, min_p, secrets.randbits(63) if seed is None else seed
-        )
+        how = SamplingOptions(temperature, topk, min_p, _seed(seed))
         pieces = split(normalise(text))
         left = max(1, int(max_audio_length_ms / 1000 * FRAME_HZ))
         heard = list(context)
@@ -168,9 +166,7 @@ class Generator:
         Returns:
             int64 [frames, codebooks].
         """
-        how = SamplingOptions(
-            temperature, topk, 0.0, secrets.randbits(63) if seed is None else seed
-        )
+        how = SamplingOptions(temperature, topk, seed=_seed(seed))
         with self._session(how) as session:
             speech = session.speak(
                 normalise(text),
@@ -198,6 +194,10 @@ class Generator:
         finally:
             with self._lock:
                 self._idle.append(session)
+
+
+def _seed(wanted: int | None) -> int:
+    return secrets.randbits(63) if wanted is None else wanted
 
 
 def load_csm_1b(

@@ -21,6 +21,7 @@ async def pieces(*tokens: str) -> list[str]:
         ("I think so. Well, yes, it is.", ["I think so.", "Well, yes, it is."]),
         ("He said “no,” and left.", ["He said “no,”", "and left."]),
         ("It costs 5,000 euros.", ["It costs 5,000 euros."]),
+        ("On March 3, 2024, it rained.", ["On March 3, 2024, it rained."]),
         ("3, 2, one, go.", ["3, 2, one,", "go."]),
         ("Well — yes, it is.", ["Well — yes,", "it is."]),
         ("Yes,", ["Yes,"]),
