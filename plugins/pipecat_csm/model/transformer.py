@@ -1,6 +1,7 @@
 """A Llama-style transformer over a key-value cache that is passed in."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (as everybody calls it)
@@ -15,7 +16,7 @@ class KVCache:
     """Keys and values of every slot, at fixed addresses.
 
     Attributes:
-        keys: [layers, slots, kv_heads, positions + 1, head_dim]. The last position is a bin:
+        keys: [layers, slots, positions + 1, kv_heads, head_dim]. The last position is a bin:
             rows that must leave no trace write there, so that no step needs a branch.
         values: Likewise.
     """
@@ -33,13 +34,13 @@ class KVCache:
         dtype: torch.dtype,
     ) -> "KVCache":
         """A cache of zeros."""
-        shape = (config.layers, slots, config.kv_heads, positions + 1, config.head_dim)
+        shape = (config.layers, slots, positions + 1, config.kv_heads, config.head_dim)
         return cls(*(torch.zeros(shape, device=device, dtype=dtype) for _ in range(2)))
 
     @property
     def bin(self) -> int:
         """The position that nobody reads."""
-        return self.keys.shape[3] - 1
+        return self.keys.shape[2] - 1
 
     def rows(self, first: int, count: int) -> "KVCache":
         """A view of some slots."""
@@ -48,7 +49,25 @@ class KVCache:
     def copy_slot(self, source: int, target: int, positions: int) -> None:
         """Copies what a slot holds at its first positions."""
         for cache in (self.keys, self.values):
-            cache[:, target, :, :positions].copy_(cache[:, source, :, :positions])
+            cache[:, target, :positions].copy_(cache[:, source, :positions])
+
+
+class Place(NamedTuple):
+    """Where the rows of a batch stand in their slots; the same for every layer.
+
+    Attributes:
+        cos: Broadcasts against [batch, time, heads, head_dim], as does `sin`.
+        sin: Of the same angles.
+        slots: [batch, 1] int64, the rows of the cache.
+        written: [batch or 1, time] int64, the positions that keys and values are written to.
+        seen: [batch or 1, 1, time, span] bool, which of the first `span` positions each row sees.
+    """
+
+    cos: Tensor
+    sin: Tensor
+    slots: Tensor
+    written: Tensor
+    seen: Tensor
 
 
 class RMSNorm(nn.Module):
@@ -81,24 +100,31 @@ class Attention(nn.Module):
     def project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys (both turned) and values of x [batch, time, hidden].
 
-        `cos` and `sin` broadcast against [batch, heads, time, head_dim], and so is the result
-        laid out, with heads or kv_heads.
+        Each is [batch, time, heads or kv_heads, head_dim]; `cos` and `sin` broadcast against it.
         """
-        batch, time, _ = x.shape
+        heads, kv_heads = self.heads, self.kv_heads
         q, k, v = (
             self.qkv(x)
-            .view(batch, time, self.heads + 2 * self.kv_heads, self.head_dim)
-            .transpose(1, 2)
-            .split((self.heads, self.kv_heads, self.kv_heads), dim=1)
+            .unflatten(-1, (heads + 2 * kv_heads, self.head_dim))
+            .split((heads, kv_heads, kv_heads), dim=2)
         )
         return rotate(q, cos, sin), rotate(k, cos, sin), v
 
-    def attend(self, q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        """Attention of q [batch, heads, time, head_dim] over keys and values, projected out."""
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, place: Place) -> Tensor:
+        """x [batch, time, hidden] to the same shape; `keys` and `values` gain its rows."""
+        time, kv_heads = x.shape[1], self.kv_heads
+        q, k, v = self.project(x, place.cos, place.sin)
+        keys[place.slots, place.written] = k
+        values[place.slots, place.written] = v
+        # The heads that share a key are its rows, so that no key is repeated for them.
+        group, span = self.heads // kv_heads, place.seen.shape[-1]
+        q = q.unflatten(2, (kv_heads, group)).permute(0, 2, 3, 1, 4).flatten(2, 3)
+        seen = place.seen if time == 1 else place.seen.repeat(1, 1, group, 1)
         x = F.scaled_dot_product_attention(
-            q, keys, values, attn_mask=mask, enable_gqa=self.heads != self.kv_heads
+            q, keys[:, :span].transpose(1, 2), values[:, :span].transpose(1, 2), attn_mask=seen
         )
-        return self.out(x.transpose(1, 2).flatten(2))
+        x = x.unflatten(2, (group, time)).permute(0, 3, 1, 2, 4)
+        return self.out(x.flatten(2))
 
 
 class MLP(nn.Module):
@@ -127,12 +153,25 @@ class Layer(nn.Module):
         self.mlp_norm = RMSNorm(config.hidden_size, config.norm_eps)
         self.mlp = MLP(config)
 
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, place: Place) -> Tensor:
+        """x [batch, time, hidden] to the same shape.
+
+        Args:
+            x: The rows.
+            keys: [batch, positions + 1, kv_heads, head_dim], this layer's; changed in place.
+            values: Likewise.
+            place: Where the rows stand.
+        """
+        x = x + self.attention(self.attention_norm(x), keys, values, place)
+        return x + self.mlp(self.mlp_norm(x))
+
 
 class Transformer(nn.Module):
     """The layers and the final norm; the same for the backbone and the depth decoder."""
 
     cos: Tensor
     sin: Tensor
+    places: Tensor
 
     def __init__(self, config: TransformerConfig) -> None:
         """Makes empty weights; `finish` makes the tables."""
@@ -142,11 +181,14 @@ class Transformer(nn.Module):
         self.norm = RMSNorm(config.hidden_size, config.norm_eps)
 
     def finish(self) -> None:
-        """Makes the tables of angles on the weights' device and in their dtype."""
+        """Makes the tables of angles and positions, on the weights' device."""
         weight = self.norm.weight
-        tables = rope_table(self.config.rope, self.config.head_dim, self.config.max_positions)
-        for name, table in zip(("cos", "sin"), tables, strict=True):
-            self.register_buffer(name, table.to(weight.device, weight.dtype), persistent=False)
+        angles = rope_table(self.config.rope, self.config.head_dim, self.config.max_positions)
+        cos, sin = (table.to(weight.device, weight.dtype)[:, None] for table in angles)
+        places = torch.arange(self.config.max_positions, device=weight.device)
+        tables = {"cos": cos, "sin": sin, "places": places}
+        for name, table in tables.items():
+            self.register_buffer(name, table, persistent=False)
 
     def over_slots(
         self, x: Tensor, cache: KVCache, positions: Tensor, keep: Tensor, span: int
@@ -164,19 +206,14 @@ class Transformer(nn.Module):
         Returns:
             [batch, time, hidden], after the final norm.
         """
-        cos, sin = self.cos[positions].unsqueeze(1), self.sin[positions].unsqueeze(1)
-        written = torch.where(keep, positions, cache.bin)[:, None, :, None]
-        seen = torch.arange(span, device=x.device) <= positions[:, None, :, None]
-        for index, layer in enumerate(self.layers):
-            assert isinstance(layer, Layer)
-            keys, values = cache.keys[index], cache.values[index]
-            q, k, v = layer.attention.project(layer.attention_norm(x), cos, sin)
-            where = written.expand_as(k)
-            keys.scatter_(2, where, k)
-            values.scatter_(2, where, v)
-            x = x + layer.attention.attend(q, keys[:, :, :span], values[:, :, :span], seen)
-            x = x + layer.mlp(layer.mlp_norm(x))
-        return self.norm(x)
+        place = Place(
+            cos=self.cos[positions],
+            sin=self.sin[positions],
+            slots=torch.arange(len(x), device=x.device)[:, None],
+            written=torch.where(keep, positions, cache.bin),
+            seen=self.places[:span] <= positions[:, None, :, None],
+        )
+        return self.norm(self._layers(x, cache, place))
 
     def in_step(self, x: Tensor, cache: KVCache, position: int) -> Tensor:
         """Runs rows that are all at the same position, known when the code is traced.
@@ -191,17 +228,18 @@ class Transformer(nn.Module):
             [batch, hidden]: the last one's, after the final norm.
         """
         end = position + x.shape[1]
-        cos, sin = self.cos[position:end], self.sin[position:end]
-        mask = None
-        if x.shape[1] > 1:
-            assert position == 0, "only the first rows of a frame run together"
-            mask = torch.ones(end, end, dtype=torch.bool, device=x.device).tril()
+        at = self.places[position:end]
+        # All of a cache this short is looked at, so that one graph serves every position.
+        place = Place(
+            cos=self.cos[position:end],
+            sin=self.sin[position:end],
+            slots=torch.arange(len(x), device=x.device)[:, None],
+            written=at[None],
+            seen=(self.places[: cache.bin] <= at[:, None])[None, None],
+        )
+        return self.norm(self._layers(x, cache, place)[:, -1])
+
+    def _layers(self, x: Tensor, cache: KVCache, place: Place) -> Tensor:
         for index, layer in enumerate(self.layers):
-            assert isinstance(layer, Layer)
-            keys, values = cache.keys[index], cache.values[index]
-            q, k, v = layer.attention.project(layer.attention_norm(x), cos, sin)
-            keys[:, :, position:end].copy_(k)
-            values[:, :, position:end].copy_(v)
-            x = x + layer.attention.attend(q, keys[:, :, :end], values[:, :, :end], mask)
-            x = x + layer.mlp(layer.mlp_norm(x))
-        return self.norm(x[:, -1])
+            x = layer(x, cache.keys[index], cache.values[index], place)
+        return x

@@ -38,6 +38,7 @@ def test_attention_scores_are_those_of_neighbours_that_turn(tmp_path, shape):
         x = torch.randn(TIME, part.config.hidden_size, dtype=torch.float64)
         for index, layer in enumerate(part.layers):
             q, k, _ = layer.attention.project(x[None], part.cos[:TIME], part.sin[:TIME])
+            q, k = q.transpose(1, 2), k.transpose(1, 2)
             k = k.repeat_interleave(part.config.heads // part.config.kv_heads, dim=1)
             wanted = scores_of(x, f"{prefix}.layers.{index}", weights, part.config)
             torch.testing.assert_close((q @ k.mT)[0], wanted, rtol=1e-5, atol=1e-6)
