@@ -1,9 +1,7 @@
 """CSM in a few lines of Python: load it, and have it speak a text after a conversation."""
 
-import contextlib
 import logging
 import secrets
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,11 +10,12 @@ from torch import Tensor
 
 from pipecat_csm.engine.engine import Engine
 from pipecat_csm.engine.runner import Runner, SamplingOptions
-from pipecat_csm.engine.session import MAX_REPLY_FRAMES, Session
+from pipecat_csm.engine.session import MAX_REPLY_FRAMES
 from pipecat_csm.model.checkpoint import Checkpoint, load_checkpoint
 from pipecat_csm.model.config import FRAME_HZ, SAMPLE_RATE_HZ
 from pipecat_csm.model.quantize import Quantization
 from pipecat_csm.model.quantize import quantize as quantize_model
+from pipecat_csm.pool import SessionPool
 from pipecat_csm.segment import Segment
 from pipecat_csm.text import normalise, split
 
@@ -37,8 +36,7 @@ class Generator:
         self.checkpoint = checkpoint
         self.engine = engine
         self.sample_rate = SAMPLE_RATE_HZ
-        self._idle: list[Session] = []
-        self._lock = threading.Lock()
+        self._sessions = SessionPool(engine)
 
     def __enter__(self) -> "Generator":
         """The generator itself."""
@@ -61,6 +59,7 @@ class Generator:
         temperature: float = 0.9,
         topk: int = 50,
         *,
+        references: Sequence[Segment] = (),
         min_p: float = 0.0,
         seed: int | None = None,
     ) -> Tensor:
@@ -74,6 +73,9 @@ class Generator:
             max_audio_length_ms: The speech is cut off there.
             temperature: 0 is greedy.
             topk: How many codes each is drawn from; 0 is all.
+            references: Recordings of the voices, before all that was said. They never leave, and
+                are read once for all calls that give the same Segments; together they may take
+                512 positions, of 80 ms of sound or a token of text each.
             min_p: Codes less likely than this share of the likeliest are never drawn.
             seed: The same gives the same again; by default another each time.
 
@@ -90,6 +92,7 @@ class Generator:
             max_audio_length_ms,
             temperature,
             topk,
+            references=references,
             min_p=min_p,
             seed=seed,
         )
@@ -104,6 +107,7 @@ class Generator:
         temperature: float = 0.9,
         topk: int = 50,
         *,
+        references: Sequence[Segment] = (),
         min_p: float = 0.0,
         seed: int | None = None,
         spoken: list[Segment] | None = None,
@@ -124,7 +128,7 @@ class Generator:
         pieces = split(normalise(text))
         left = max(1, int(max_audio_length_ms / 1000 * FRAME_HZ))
         heard = list(context)
-        with self._session(how) as session:
+        with self._sessions.session(how, references) as session:
             for number, piece in enumerate(pieces):
                 speech = session.speak(
                     piece,
@@ -159,6 +163,7 @@ class Generator:
         temperature: float = 0.9,
         topk: int = 50,
         *,
+        references: Sequence[Segment] = (),
         seed: int | None = None,
     ) -> Tensor:
         """The codes of one Segment, neither split nor watched: for comparisons and training data.
@@ -167,7 +172,7 @@ class Generator:
             int64 [frames, codebooks].
         """
         how = SamplingOptions(temperature, topk, seed=_seed(seed))
-        with self._session(how) as session:
+        with self._sessions.session(how, references) as session:
             speech = session.speak(
                 normalise(text),
                 speaker,
@@ -180,20 +185,6 @@ class Generator:
             speech.wait()
         codes = torch.from_numpy(speech.codes)
         return codes.view(-1, self.checkpoint.config.codebooks)
-
-    @contextlib.contextmanager
-    def _session(self, how: SamplingOptions) -> Iterator[Session]:
-        with self._lock:
-            session = self._idle.pop() if self._idle else None
-        if session is None:
-            session = self.engine.open_session(how)
-        session.sampling = how
-        session.restart()
-        try:
-            yield session
-        finally:
-            with self._lock:
-                self._idle.append(session)
 
 
 def _seed(wanted: int | None) -> int:

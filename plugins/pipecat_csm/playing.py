@@ -26,6 +26,7 @@ def generate_streaming_audio(
     topk: int = 50,
     play_audio: bool = False,
     *,
+    references: Sequence[Segment] = (),
     seed: int | None = None,
 ) -> NDArray[np.float32]:
     """Speaks a text, and writes or plays it as it comes to exist.
@@ -40,6 +41,7 @@ def generate_streaming_audio(
         temperature: 0 is greedy.
         topk: How many codes each is drawn from.
         play_audio: Through the machine's loudspeaker; needs the package sounddevice.
+        references: Recordings of the voices, which never leave; see `Generator.generate`.
         seed: The same gives the same again.
 
     Returns:
@@ -51,7 +53,14 @@ def generate_streaming_audio(
     pieces: list[NDArray[np.float32]] = []
     with sinks(generator.sample_rate, output_file, play=play_audio) as into:
         stream = generator.generate_stream(
-            text, speaker, context, max_audio_length_ms, temperature, topk, seed=seed
+            text,
+            speaker,
+            context,
+            max_audio_length_ms,
+            temperature,
+            topk,
+            references=references,
+            seed=seed,
         )
         for chunk in stream:
             pieces.append(chunk.numpy())

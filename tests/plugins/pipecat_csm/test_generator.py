@@ -141,6 +141,56 @@ def test_a_context_longer_than_the_window_is_shortened(generator):
     assert len(generator.generate("Hello.", 0, [long] * 3, 800, seed=1))
 
 
+def voice(number: int) -> Segment:
+    codes = torch.randint(0, 16, (30, 4), generator=torch.manual_seed(number))
+    return Segment("This is me.", 0, codes=codes)
+
+
+def test_references_and_a_context_that_begins_with_them_sound_the_same(generator):
+    reference = Segment("This is me.", 0, audio=sound(4))
+    heard = Segment("What is it?", 1, audio=sound(5))
+    apart = generator.generate("A boat.", 0, [heard], 800, references=[reference], seed=1)
+    inside = generator.generate("A boat.", 0, [reference, heard], 800, seed=1)
+    assert len(apart)
+    assert torch.equal(apart, inside)
+    frames = [
+        generator.generate_frames("A boat.", 0, [heard], 8, temperature=0, references=[one])
+        for one in (reference, voice(6))
+    ]
+    assert not torch.equal(*frames)
+
+
+def test_references_stay_where_a_dialogue_grows_longer_than_the_window(generator):
+    codes = torch.randint(0, 16, (480, 4), generator=torch.manual_seed(7))
+    dialogue = [Segment("It goes on and on.", n % 2, codes=codes) for n in range(5)]
+
+    def said(context, references=()):
+        return generator.generate_frames("Hello.", 0, context, 8, 0, references=references)
+
+    ann, bob = voice(1), voice(2)
+    assert torch.equal(said([ann, *dialogue]), said([bob, *dialogue])), "out of the context"
+    assert not torch.equal(said(dialogue, [ann]), said(dialogue, [bob]))
+    assert torch.equal(said(dialogue, [ann]), said([bob, *dialogue], [ann])), "Bob alone left"
+
+
+def test_references_are_read_once_for_all_calls(generator):
+    reference, before = voice(3), generator.engine.prefilled_rows
+    generator.generate("Yes.", 0, [], 400, references=[reference], seed=1)
+    first = generator.engine.prefilled_rows - before
+    generator.generate("Yes.", 0, [], 400, references=[reference], seed=2)
+    assert generator.engine.prefilled_rows - before - first < 10 < 30 < first
+
+
+def test_a_file_may_be_spoken_with_references(generator, tmp_path):
+    def written(name: str, **kwargs) -> np.ndarray:
+        return generate_streaming_audio(
+            generator, "Hello.", 0, (), tmp_path / name, 800, seed=1, **kwargs
+        )
+
+    plain, voiced = written("a.wav"), written("b.wav", references=[voice(1)])
+    assert plain.shape != voiced.shape or not np.array_equal(plain, voiced)
+
+
 def test_bad_input_is_one_sentence(generator, tmp_path):
     with pytest.raises(TextError):
         generator.generate("...!", 0)
