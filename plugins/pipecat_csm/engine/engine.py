@@ -5,12 +5,11 @@ between two frames, so that it delays those who speak by at most that.
 """
 
 import contextlib
+import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 
 import tokenizers
 import torch
@@ -18,30 +17,32 @@ from torch import Tensor
 
 from pipecat_csm.engine.calls import Calls
 from pipecat_csm.engine.context import Context
-from pipecat_csm.engine.runner import Made, Runner, SamplingOptions
+from pipecat_csm.engine.reading import Readings
+from pipecat_csm.engine.replies import Replies
+from pipecat_csm.engine.runner import Runner, SamplingOptions
 from pipecat_csm.engine.session import Session
 from pipecat_csm.engine.slots import Occupancy, Slots
-from pipecat_csm.engine.speech import Ending, Frame, Speech
+from pipecat_csm.engine.speech import Speech
 from pipecat_csm.engine.window import Limits
 from pipecat_csm.errors import CSMError, EngineClosedError
 from pipecat_csm.model.config import CSMConfig
 from pipecat_csm.model.prompt import Prompt
 from pipecat_csm.segment import Segment
 
-
-@dataclass(frozen=True)
-class _Reading:
-    """A context that is being read, chunk by chunk."""
-
-    slot: int
-    chunks: Iterator[None]
-    done: Future[None]
+logger = logging.getLogger(__name__)
 
 
 class Engine:
     """The sessions of one device, and the thread that serves them."""
 
-    def __init__(self, runner: Runner, tokenizer: tokenizers.Tokenizer, *, spares: int = 0) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        tokenizer: tokenizers.Tokenizer,
+        *,
+        spares: int = 0,
+        late: bool | None = None,
+    ) -> None:
         """Starts the thread.
 
         Args:
@@ -49,13 +50,13 @@ class Engine:
             tokenizer: The checkpoint's.
             spares: The runner's last slots, on which contexts whose oldest Segments leave are
                 read anew while their sessions go on. Without one the session waits for it.
+            late: Whether a step is launched before the last one is read, so that a device that
+                works by itself never waits for the host; by default where it does, on CUDA.
         """
         self._runner = runner
         self.tokenizer = tokenizer
         self.config: CSMConfig = runner.model.config
         self.positions = runner.positions
-        self.steps = 0
-        """Steps made since the start."""
         self.rebuilds_waited = 0
         """How often somebody had to wait until a shortened context was read anew."""
         self.heartbeat_s = time.monotonic()
@@ -66,9 +67,8 @@ class Engine:
         self._lock = threading.Lock()
         self._codec_lock = threading.Lock()
         # Of the thread alone.
-        self._speaking: dict[int, Speech] = {}
-        self._readings: deque[_Reading] = deque()
-        self._paused: set[int] = set()
+        self._replies = Replies(runner, late=runner.device.type == "cuda" if late is None else late)
+        self._readings = Readings(runner)
         self._thread = threading.Thread(target=self._run, name="csm-engine", daemon=True)
         self._thread.start()
 
@@ -83,7 +83,12 @@ class Engine:
     @property
     def occupancy(self) -> Occupancy:
         """How busy it is now."""
-        return Occupancy(self._slots.sessions, len(self._sessions), len(self._speaking))
+        return Occupancy(self._slots.sessions, len(self._sessions), len(self._replies))
+
+    @property
+    def steps(self) -> int:
+        """Steps made since the start."""
+        return self._replies.steps
 
     @property
     def prefilled_rows(self) -> int:
@@ -137,11 +142,7 @@ class Engine:
         """Has a slot read a prompt from a position on, in chunks between frames."""
         done: Future[None] = Future()
 
-        def enqueue() -> None:
-            chunks = self._runner.prefill(slot, prompt, at)
-            self._readings.append(_Reading(slot, chunks, done))
-
-        self._calls.put(enqueue, done)
+        self._calls.put(lambda: self._readings.add(slot, prompt, at, done), done)
         return done
 
     def start(
@@ -157,8 +158,7 @@ class Engine:
         """Starts a reply in a slot that has read everything but the last row."""
 
         def begin() -> None:
-            self._runner.begin(slot, last_row, sampling, segment=segment, frames=frames)
-            self._speaking[slot] = speech
+            self._replies.begin(slot, last_row, speech, sampling, segment=segment, frames=frames)
 
         return self._calls.ask(begin)
 
@@ -176,7 +176,7 @@ class Engine:
         """Frees a spare slot; what is being read there is no more."""
 
         def free() -> None:
-            self._stop_reading(spare)
+            self._readings.stop(spare)
             self._slots.give_back(spare)
 
         with contextlib.suppress(EngineClosedError):
@@ -201,8 +201,8 @@ class Engine:
         """Frees a slot, which is done on return; its reply, if one is made, is cancelled."""
 
         def free() -> None:
-            self._end(slot, "cancelled")
-            self._stop_reading(slot)
+            self._replies.end(slot, "cancelled")
+            self._readings.stop(slot)
             with self._lock:
                 self._sessions.discard(session)
             self._slots.give_back(slot)
@@ -214,81 +214,15 @@ class Engine:
         try:
             while not self._calls.closed:
                 # Waits only where nothing is to be done.
-                idle = not self._readings and len(self._speaking) == len(self._paused)
-                self._calls.serve(wait=idle)
+                self._calls.serve(wait=self._replies.idle and not self._readings)
                 self.heartbeat_s = time.monotonic()
-                self._attend()
-                if self._readings:
-                    self._read_a_chunk()
-                if len(self._speaking) > len(self._paused):
-                    self._step()
+                self._replies.attend()
+                self._readings.read_a_chunk()
+                self._replies.step()
+        except Exception as error:  # no call's and no step's, so the device itself is lost
+            logger.exception("The voice has stopped.")
+            self._replies.close("failed", CSMError(f"The voice has stopped: {error}"))
         finally:
-            for slot in list(self._speaking):
-                self._end(slot, "cancelled")
-            for reading in list(self._readings):
-                self._stop_reading(reading.slot)
+            self._replies.close("cancelled")
+            self._readings.close()
             self._calls.refuse()
-
-    def _attend(self) -> None:
-        """Ends what was cancelled, pauses what is too far ahead, and lets the others go on."""
-        for slot, speech in list(self._speaking.items()):
-            if speech.cancelled:
-                self._end(slot, "cancelled")
-            elif speech.full and slot not in self._paused:
-                self._runner.pause(slot)
-                self._paused.add(slot)
-            elif not speech.full and slot in self._paused:
-                self._runner.resume(slot)
-                self._paused.discard(slot)
-
-    def _read_a_chunk(self) -> None:
-        reading = self._readings.popleft()
-        try:
-            next(reading.chunks)
-        except StopIteration:
-            reading.done.set_result(None)
-        except Exception as error:
-            reading.done.set_exception(error)
-        else:
-            # To the end of the line: a long context does not hold up a short one.
-            self._readings.append(reading)
-
-    def _stop_reading(self, slot: int) -> None:
-        for reading in [reading for reading in self._readings if reading.slot == slot]:
-            self._readings.remove(reading)
-            reading.done.set_exception(EngineClosedError("The session or the engine has stopped."))
-
-    def _step(self) -> None:
-        try:
-            made = self._runner.step()
-        except Exception as error:
-            # What the slots hold is unknown now; the sessions read it anew.
-            failure = CSMError(f"The voice failed while it spoke: {error}")
-            for slot in list(self._speaking):
-                self._end(slot, "failed", failure)
-            return
-        self.steps += 1
-        self._deliver(made)
-
-    def _deliver(self, made: Made) -> None:
-        flags = torch.stack((made.made, made.ended, made.running)).cpu()
-        codes, audio = made.codes.cpu().numpy(), made.audio.cpu().numpy()
-        for slot, speech in list(self._speaking.items()):
-            if slot in self._paused:
-                continue
-            has_frame, has_ended, goes_on = (bool(flag) for flag in flags[:, slot])
-            if has_frame:
-                speech.put(Frame(codes[slot].copy(), audio[slot].copy()))
-            if has_ended:
-                self._end(slot, "end")
-            elif speech.runaway is not None:
-                self._end(slot, "run-away")
-            elif not goes_on:
-                self._end(slot, "limit")
-
-    def _end(self, slot: int, ending: Ending, error: CSMError | None = None) -> None:
-        self._paused.discard(slot)
-        speech = self._speaking.pop(slot, None)
-        if speech is not None:
-            self._runner.pause(slot)
-            speech.finish(ending, error)

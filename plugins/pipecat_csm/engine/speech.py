@@ -124,10 +124,13 @@ class Speech:
         """Whether the consumer wants no more."""
         return self._cancelled
 
-    @property
-    def full(self) -> bool:
-        """Whether it is as far ahead of its consumer as it may be."""
-        return len(self._frames) >= self._lead
+    def has_room(self, in_flight: int) -> bool:
+        """Whether it may go on: with those in flight it is less ahead of its consumer than it may.
+
+        Args:
+            in_flight: Frames that are being made, and not here yet.
+        """
+        return len(self._frames) + in_flight < self._lead
 
     def put(self, frame: Frame) -> None:
         """Adds a frame, and notes whether the reply has run away with it."""

@@ -14,15 +14,17 @@ from pipecat_csm.errors import CSMError, EngineBusyError, EngineClosedError
 from pipecat_csm.segment import Segment
 
 
-@pytest.fixture(scope="module")
-def engine(pair):
+@pytest.fixture(scope="module", params=[False, True], ids=["at once", "late"])
+def engine(pair, request):
     checkpoint = pair().checkpoint
-    with Engine(Runner(checkpoint.model, slots=4), checkpoint.tokenizer) as engine:
+    with Engine(
+        Runner(checkpoint.model, slots=4), checkpoint.tokenizer, late=request.param
+    ) as engine:
         yield engine
 
 
 def context(number: int) -> list[Segment]:
-    codes = torch.randint(0, 16, (5, 4), generator=torch.manual_seed(number))
+    codes = torch.randint(0, 16, (5, 4), generator=torch.Generator().manual_seed(number))
     return [Segment(f"Context {number}.", 1, codes=codes)]
 
 

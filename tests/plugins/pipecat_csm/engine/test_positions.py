@@ -28,9 +28,9 @@ QUIET = settings(
 class Bench:
     """An engine, and its runner to look into."""
 
-    def __init__(self, checkpoint, sessions: int, spares: int) -> None:
+    def __init__(self, checkpoint, sessions: int, spares: int, *, late: bool = False) -> None:
         self.runner = Runner(checkpoint.model, slots=sessions + spares, positions=POSITIONS)
-        self.engine = Engine(self.runner, checkpoint.tokenizer, spares=spares)
+        self.engine = Engine(self.runner, checkpoint.tokenizer, spares=spares, late=late)
 
     def is_quiet(self) -> bool:
         """Waits until nothing is being read."""
@@ -41,8 +41,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(pair):
-    bench = Bench(pair().checkpoint, sessions=4, spares=1)
+def bench(pair, request):
+    late = getattr(request, "param", False)
+    bench = Bench(pair().checkpoint, sessions=4, spares=1, late=late)
     with bench.engine:
         yield bench
 
@@ -53,7 +54,7 @@ def engine(bench):
 
 
 def segment(number: int, frames: int = 20, words: str = "Well then.") -> Segment:
-    codes = torch.randint(0, 16, (frames, 4), generator=torch.manual_seed(number))
+    codes = torch.randint(0, 16, (frames, 4), generator=torch.Generator().manual_seed(number))
     return Segment(words, 1, codes=codes)
 
 
@@ -215,6 +216,7 @@ ACTIONS = st.lists(
 )
 
 
+@pytest.mark.parametrize("bench", [False, True], indirect=True, ids=["at once", "late"])
 @QUIET
 @given(ACTIONS, st.integers(0, 2**31))
 def test_resident_is_recomputed_through_many_evictions(pair, bench, engine, actions, seed):

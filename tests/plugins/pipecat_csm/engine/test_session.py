@@ -13,10 +13,12 @@ from pipecat_csm.segment import Segment
 GREEDY = SamplingOptions(temperature=0)
 
 
-@pytest.fixture(scope="module")
-def engine(pair):
+@pytest.fixture(scope="module", params=[False, True], ids=["at once", "late"])
+def engine(pair, request):
     checkpoint = pair().checkpoint
-    with Engine(Runner(checkpoint.model, slots=3), checkpoint.tokenizer) as engine:
+    with Engine(
+        Runner(checkpoint.model, slots=3), checkpoint.tokenizer, late=request.param
+    ) as engine:
         yield engine
 
 
@@ -27,7 +29,7 @@ def session(engine):
 
 
 def segment(number: int, frames: int = 6, **kwargs) -> Segment:
-    codes = torch.randint(0, 16, (frames, 4), generator=torch.manual_seed(number))
+    codes = torch.randint(0, 16, (frames, 4), generator=torch.Generator().manual_seed(number))
     return Segment(f"This is number {number}.", number % 2, codes=codes, **kwargs)
 
 
@@ -93,7 +95,7 @@ def test_a_withdrawn_reply_leaves_no_trace(engine, session):
 
 
 def test_audio_is_encoded_once_and_like_its_codes(engine, session):
-    audio = torch.randn(640, generator=torch.manual_seed(3)) * 0.1
+    audio = torch.randn(640, generator=torch.Generator().manual_seed(3)) * 0.1
     sounding = Segment("Listen.", 1, audio=audio)
     assert session.sync([sounding]) > 0
     assert session.sync([sounding]) == 0
@@ -134,7 +136,8 @@ def test_resident_is_the_same_as_recomputed(engine, actions, seed):
                         history.append(Segment("Certainly.", 0, codes=codes))
                 case "barge in":
                     speech = session.speak("Well then.", 0, context=history, max_frames=100)
-                    speech.take()
+                    for _ in range(int(chance.integers(6))):
+                        speech.take()
                     speech.cancel()
                     speech.wait()
                 case "other":
