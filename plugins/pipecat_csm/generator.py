@@ -1,6 +1,7 @@
 """CSM in a few lines of Python: load it, and have it speak a text after a conversation."""
 
 import logging
+import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -178,7 +179,7 @@ class Generator:
                 speaker,
                 context=context,
                 max_frames=max_frames,
-                lead=max_frames + 1,
+                lead_s=math.inf,
                 number=0,
                 watch=False,
             )

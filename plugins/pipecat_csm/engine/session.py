@@ -12,8 +12,9 @@ import torch
 from pipecat_csm.engine.context import Context
 from pipecat_csm.engine.rows import common, cut, no_rows
 from pipecat_csm.engine.runner import SamplingOptions
-from pipecat_csm.engine.speech import Speech
+from pipecat_csm.engine.speech import LEAD_S, Speech
 from pipecat_csm.errors import ContextError, CSMError, EngineClosedError
+from pipecat_csm.model.config import SAMPLE_RATE_HZ
 from pipecat_csm.model.prompt import Prompt, audio_frames, concat, text_frames
 from pipecat_csm.segment import Segment
 from pipecat_csm.watch import RunawayWatch
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pipecat_csm.engine.engine import Engine
 
 MAX_REPLY_FRAMES = 250
-LEAD_FRAMES = 50
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,8 @@ class Session:
         *,
         context: Sequence[Segment] | None = None,
         max_frames: int = MAX_REPLY_FRAMES,
-        lead: int = LEAD_FRAMES,
+        lead_s: float = LEAD_S,
+        paced: bool = False,
         number: int | None = None,
         watch: bool = True,
     ) -> Speech:
@@ -125,7 +126,8 @@ class Session:
             speaker: Who says it.
             context: The whole history, synced first, if given.
             max_frames: The reply is ended after as many.
-            lead: Frames that may wait to be taken before the reply pauses.
+            lead_s: The reply pauses when it is as far ahead of its playing.
+            paced: Whether `Speech.report_played` says what was played. Unpaced, what is taken is.
             number: Of the Segment in the session, a part of the randomness; by default each
                 reply's is one more than the last one's.
             watch: End the reply when it has run away; see `RunawayWatch`.
@@ -147,10 +149,15 @@ class Session:
             prompt = concat([before, rows])
             number = self._replies if number is None else number
             self._replies = number + 1
+            speech = Speech(
+                engine.wake,
+                frame_s=engine.config.codec.frame_samples / SAMPLE_RATE_HZ,
+                lead_s=lead_s,
+                paced=paced,
+                watch=RunawayWatch(text) if watch else None,
+            )
             self._read_up_to(cut(prompt, 0, -1))
-            speech = Speech(lead, engine.wake, RunawayWatch(text) if watch else None)
             # The last row is fed by the first step.
-            self._read, self._speech = prompt, speech
             engine.start(
                 self._slot,
                 cut(prompt, -1),
@@ -159,6 +166,7 @@ class Session:
                 segment=number,
                 frames=min(max_frames, limits.positions - len(prompt)),
             ).result()
+            self._read, self._speech = prompt, speech
             self._read_ahead()
             return speech
 

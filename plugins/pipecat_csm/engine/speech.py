@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from pipecat_csm.errors import CSMError
 from pipecat_csm.watch import Runaway, RunawayWatch
 
+LEAD_S = 4.0
+
 Ending = Literal["end", "limit", "cancelled", "run-away", "failed"]
 
 
@@ -31,28 +33,46 @@ class Frame:
 class Speech:
     """The frames of one reply, in order, as they come to exist.
 
-    A consumer who does not take them pauses the reply once `lead` frames wait for him; one who
-    goes away calls `cancel`.
+    A reply pauses when it is `lead_s` ahead of its playing. Unpaced, a frame that is taken counts
+    as played; paced, what `report_played` says does, for consumers who pass frames on at once and
+    whose queues have no bound. One who is slow or gone has his reply paused, which costs nothing;
+    one who goes away for good calls `cancel`.
     """
 
     def __init__(
-        self, lead: int, wake: Callable[[], None], watch: RunawayWatch | None = None
+        self,
+        wake: Callable[[], None],
+        *,
+        frame_s: float,
+        lead_s: float = LEAD_S,
+        paced: bool = False,
+        watch: RunawayWatch | None = None,
     ) -> None:
         """Made by `Session.speak`.
 
         Args:
-            lead: Frames that may wait to be taken.
             wake: Called when a paused reply may go on, or has been cancelled.
+            frame_s: How long a frame sounds.
+            lead_s: How far ahead of its playing it may be; infinite for no bound.
+            paced: Whether `report_played` says what was played, rather than `take`.
             watch: Says when it has run away.
+
+        Raises:
+            ValueError: The lead is not above 0: nothing would ever be made.
         """
+        if not lead_s > 0:
+            raise ValueError(f"A reply leads its playing by more than 0 s, not by {lead_s} s.")
         self.runaway: Runaway | None = None
         """Why it was ended as a run-away."""
-        self._lead = lead
         self._wake = wake
+        self._frame_s = frame_s
+        self._lead_s = lead_s
+        self._paced = paced
         self._watch = watch
         self._frames: deque[Frame] = deque()
         self._change = threading.Condition()
         self._codes: list[NDArray[np.int64]] = []
+        self._reported_s = 0.0
         self._ending: Ending | None = None
         self._error: CSMError | None = None
         self._cancelled = False
@@ -76,13 +96,32 @@ class Speech:
         with self._change:
             if not self._change.wait_for(lambda: self._frames or self._ending, timeout_s):
                 raise TimeoutError("No frame came in time.")
-            was_full = len(self._frames) >= self._lead
+            had_room = self._has_room()
             frame = self._frames.popleft() if self._frames else None
-        if was_full:
+            may_go_on = not had_room and self._has_room()
+        if may_go_on:
             self._wake()
         if frame is None and self._error is not None:
             raise self._error
         return frame
+
+    def report_played(self, seconds: float) -> None:
+        """Has a paced reply know how much of it was played; an unpaced one takes no notice.
+
+        May be called from any thread, as often as anything is known.
+
+        Args:
+            seconds: Since the reply began, in all. Less than was reported before is ignored, and
+                more than was taken counts as all that was.
+        """
+        with self._change:
+            had_room = self._has_room()
+            taken_s = (len(self._codes) - len(self._frames)) * self._frame_s
+            if seconds > self._reported_s:
+                self._reported_s = min(seconds, taken_s)
+            may_go_on = not had_room and self._has_room()
+        if may_go_on:
+            self._wake()
 
     def cancel(self) -> None:
         """Ends the reply between two frames; what has been made can still be taken."""
@@ -113,6 +152,12 @@ class Speech:
             return np.stack(self._codes) if self._codes else np.zeros((0, 0), np.int64)
 
     @property
+    def buffered_s(self) -> float:
+        """Seconds that are made and not yet played."""
+        with self._change:
+            return self._buffered_s()
+
+    @property
     def made(self) -> int:
         """How many frames there are until now."""
         return len(self._codes)
@@ -125,12 +170,13 @@ class Speech:
         return self._cancelled
 
     def has_room(self, in_flight: int) -> bool:
-        """Whether it may go on: with those in flight it is less ahead of its consumer than it may.
+        """Whether another frame may be made.
 
         Args:
-            in_flight: Frames that are being made, and not here yet.
+            in_flight: Frames that are being made already, and not here yet.
         """
-        return len(self._frames) + in_flight < self._lead
+        with self._change:
+            return self._has_room(in_flight)
 
     def put(self, frame: Frame) -> None:
         """Adds a frame, and notes whether the reply has run away with it."""
@@ -148,3 +194,14 @@ class Speech:
             if self._ending is None:
                 self._ending, self._error = ending, error
             self._change.notify_all()
+
+    # What follows is called with the lock held.
+
+    def _buffered_s(self) -> float:
+        if self._paced:
+            return len(self._codes) * self._frame_s - self._reported_s
+        return len(self._frames) * self._frame_s
+
+    def _has_room(self, in_flight: int = 0) -> bool:
+        # Sums of seconds are not exact: a lead of three frames is full with three.
+        return self._buffered_s() + in_flight * self._frame_s < self._lead_s - 1e-6

@@ -1,5 +1,6 @@
 """Many sessions on one device, none of which notices the others."""
 
+import math
 import threading
 import time
 
@@ -12,6 +13,8 @@ from pipecat_csm.engine.engine import Engine
 from pipecat_csm.engine.runner import Runner, SamplingOptions
 from pipecat_csm.errors import CSMError, EngineBusyError, EngineClosedError
 from pipecat_csm.segment import Segment
+
+FRAME_S = 64 / 24_000  # of the tiny model
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["at once", "late"])
@@ -84,7 +87,7 @@ def test_the_same_seed_says_the_same_and_another_does_not(engine):
 
 def test_a_consumer_who_takes_nothing_pauses_his_own_reply_only(engine):
     with engine.open_session(SamplingOptions(seed=5)) as slow:
-        speech = slow.speak("Slowly.", 0, max_frames=40, lead=3, watch=False)
+        speech = slow.speak("Slowly.", 0, max_frames=40, lead_s=3 * FRAME_S, watch=False)
         codes, _ = alone(engine, 1, 25)
         assert len(codes)
         assert speech.made == 3
@@ -94,6 +97,42 @@ def test_a_consumer_who_takes_nothing_pauses_his_own_reply_only(engine):
         speech = quick.speak("Slowly.", 0, max_frames=40, watch=False)
         speech.wait()
     assert np.array_equal(np.stack(taken), speech.codes), "a pause leaves no trace"
+
+
+def test_a_paced_consumer_who_takes_at_once_is_led_by_what_he_has_played(engine):
+    with engine.open_session(SamplingOptions(seed=5)) as session:
+        speech = session.speak(
+            "At once.", 0, max_frames=40, lead_s=5 * FRAME_S, paced=True, watch=False
+        )
+        taken = [speech.take() for _ in range(5)]
+        alone(engine, 1, 25)
+        assert speech.made == 5, "though nothing waits to be taken"
+        assert speech.buffered_s == pytest.approx(5 * FRAME_S)
+        played = 0.0
+        while taken[-1] is not None:
+            played += FRAME_S
+            speech.report_played(played)
+            taken.append(speech.take(10))
+            assert speech.made <= round(played / FRAME_S) + 5
+    with engine.open_session(SamplingOptions(seed=5)) as quick:
+        expected = quick.speak("At once.", 0, max_frames=40, lead_s=math.inf, watch=False)
+        assert expected.wait() == speech.ending
+    assert np.array_equal(expected.codes, speech.codes)
+
+
+@pytest.mark.parametrize("paced", [False, True])
+def test_a_consumer_who_is_gone_costs_nothing_and_can_be_closed(engine, paced):
+    session = engine.open_session()
+    speech = session.speak("Hello?", 0, lead_s=2 * FRAME_S, paced=paced, watch=False)
+    assert speech.take() is not None
+    alone(engine, 1, 5)
+    steps = engine.steps
+    time.sleep(0.05)
+    assert engine.steps == steps
+    assert engine.occupancy.speaking == 1
+    session.close()
+    assert speech.wait(5) == "cancelled"
+    assert engine.occupancy.speaking == 0
 
 
 def test_an_idle_engine_makes_no_steps(engine):
@@ -134,7 +173,7 @@ def test_closing_ends_everything_at_once(pair):
     checkpoint = pair().checkpoint
     engine = Engine(Runner(checkpoint.model, slots=2), checkpoint.tokenizer)
     session = engine.open_session()
-    speech = session.speak("To be continued.", 0, max_frames=2000, lead=2000, watch=False)
+    speech = session.speak("To be continued.", 0, max_frames=2000, lead_s=math.inf, watch=False)
     engine.close()
     engine.close()
     assert speech.wait(1) in ("cancelled", "end", "limit")
@@ -148,7 +187,7 @@ def test_a_run_away_is_ended_and_said(engine):
     # Greedy and tiny, it soon repeats itself.
     with engine.open_session(SamplingOptions(temperature=0)) as session:
         for text in ("Go on.", "Hi.", "A", "Hm?"):
-            speech = session.speak(text, 0, max_frames=250, lead=250)
+            speech = session.speak(text, 0, max_frames=250, lead_s=math.inf)
             if speech.wait(60) == "run-away":
                 assert speech.runaway is not None
                 return

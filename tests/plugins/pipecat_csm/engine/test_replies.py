@@ -25,7 +25,7 @@ class Stage:
         text = text_frames(self.checkpoint.tokenizer, self.checkpoint.config, f"Text {seed}.", 0)
         for _ in self.runner.prefill(slot, cut(text, 0, -1), 0):
             pass
-        speech = Speech(lead, lambda: None)
+        speech = Speech(lambda: None, frame_s=1.0, lead_s=lead)
         how = SamplingOptions(seed=seed)
         self.replies.begin(slot, cut(text, -1), speech, how, segment=0, frames=frames)
         return speech

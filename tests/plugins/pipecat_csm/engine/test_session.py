@@ -186,6 +186,17 @@ def test_a_segment_without_sound_is_refused_as_context(session):
         session.speak("Yes.", 0, context=[Segment("What?", 1)])
 
 
+def test_a_reply_that_could_not_start_is_no_part_of_what_was_read(engine, session, monkeypatch):
+    first = segment(1)
+    expected = said(session, context=[first])
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._runner, "begin", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            session.speak("Something else.", 0, context=[first])
+    assert session.sync([first]) == 0
+    assert np.array_equal(said(session, context=[first]), expected)
+
+
 def test_a_closed_session_says_so(engine):
     session = engine.open_session(GREEDY)
     session.close()
