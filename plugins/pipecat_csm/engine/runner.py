@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from pipecat_csm.model.step import prefill, step
 
 # Prefills are padded to one of these, so that few shapes are ever traced.
 _CHUNKS = (16, 64, 256)
-# Attention reads a multiple of this many positions.
+# Attention reads so many positions, or twice, four, ... times as many.
 _SPAN = 256
 # Codes that are sorted when top-k allows it; else all of them.
 _FEW_CODES = 64
@@ -85,9 +86,16 @@ class Runner:
         self.positions = positions or model.config.backbone.max_positions
         self.device = weight.device
         codec_dtype = next(model.mimi.parameters()).dtype
-        self.state = StepState.empty(
-            model.config, model.mimi, slots, self.positions, self.device, weight.dtype, codec_dtype
-        )
+        with torch.inference_mode():  # as all that runs on it, so that compilers see one kind
+            self.state = StepState.empty(
+                model.config,
+                model.mimi,
+                slots,
+                self.positions,
+                self.device,
+                weight.dtype,
+                codec_dtype,
+            )
         self._step = step
         self._views: dict[int, StepState] = {}
         # The host's own account, so that nothing need be read back to choose a bucket.
@@ -96,6 +104,49 @@ class Runner:
         self._running: set[int] = set()
         self.prefilled_rows = 0
         """Rows of prompts read since the start, without padding."""
+
+    @torch.inference_mode()
+    def warm_up(
+        self, sessions: int | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Runs once, without a trace, all that a compiler would otherwise build during a call.
+
+        Every kind of step for up to so many sessions, and every size of prompt; call it before
+        anybody speaks. Samplings of more than 64 codes are built when they are first used.
+
+        Args:
+            sessions: As many may speak at once; all slots by default.
+            progress: Called with how many things are done, and how many there are.
+        """
+        spans = sorted({min(span, self.positions) for span in _powers(_SPAN, self.positions)})
+        buckets = {_bucket(size, self.slots) for size in _powers(1, sessions or self.slots)}
+        # The largest first: graphs share their memory, and what suffices for it does for all.
+        work = [
+            partial(self._idle_step, bucket, span)
+            for bucket in sorted(buckets, reverse=True)
+            for span in reversed(spans)
+        ]
+        work += [partial(self._idle_prefill, min(size, self.positions)) for size in _CHUNKS]
+        for done, item in enumerate(work):
+            if progress is not None:
+                progress(done, len(work))
+            item()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        if progress is not None:
+            progress(len(work), len(work))
+
+    def _idle_step(self, bucket: int, span: int) -> None:
+        self._step(self.model, self._view(bucket), span=span, most=_FEW_CODES)
+
+    def _idle_prefill(self, size: int) -> None:
+        # Rows that are hidden altogether are padding.
+        rows = torch.zeros(
+            size, self.model.config.codebooks + 1, dtype=torch.long, device=self.device
+        )
+        at = torch.zeros((), dtype=torch.long, device=self.device)
+        span = self._span(size)
+        prefill(self.model, self.state, 0, rows, torch.zeros_like(rows, dtype=torch.bool), at, span)
 
     def prefill(self, slot: int, prompt: Prompt, at: int) -> Iterator[None]:
         """Has a slot read a prompt from position `at` on; what stood there is forgotten.
@@ -191,7 +242,7 @@ class Runner:
         self._step(
             self.model,
             self._view(bucket),
-            span=min(-(-span // _SPAN) * _SPAN, self.positions),
+            span=self._span(span),
             most=_FEW_CODES if few else self.model.config.codec.codebook_size,
         )
         state = self.state
@@ -201,7 +252,6 @@ class Runner:
     def _prefill_chunk(self, slot: int, tokens: Tensor, mask: Tensor, at: int) -> None:
         size = next(size for size in _CHUNKS if size >= len(tokens))
         padding = (0, 0, 0, size - len(tokens))
-        span = min(-(-(at + len(tokens)) // _SPAN) * _SPAN, self.positions)
         prefill(
             self.model,
             self.state,
@@ -209,10 +259,13 @@ class Runner:
             torch.nn.functional.pad(tokens, padding).to(self.device),
             torch.nn.functional.pad(mask, padding).to(self.device),
             torch.tensor(at, device=self.device),
-            span,
+            self._span(at + len(tokens)),
         )
         self.truncate(slot, at + len(tokens))
         self.prefilled_rows += len(tokens)
+
+    def _span(self, wanted: int) -> int:
+        return min(_powers(_SPAN, wanted)[-1], self.positions)
 
     def _view(self, bucket: int) -> StepState:
         if bucket not in self._views:
@@ -221,7 +274,12 @@ class Runner:
 
 
 def _bucket(wanted: int, slots: int) -> int:
-    size = 1
-    while size < wanted:
-        size *= 2
-    return min(size, slots)
+    return min(_powers(1, wanted)[-1], slots)
+
+
+def _powers(first: int, last: int) -> list[int]:
+    """`first`, twice, four times that, ... up to the first that is not below `last`."""
+    powers = [first]
+    while powers[-1] < last:
+        powers.append(2 * powers[-1])
+    return powers

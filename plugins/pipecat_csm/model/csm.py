@@ -89,18 +89,29 @@ class CSMModel(nn.Module):
         Returns:
             [batch, codebooks] int64.
         """
-        legal, vocabulary = self.config.codec.codebook_size, self.config.audio_vocab_size
-        code = sampler(self.codebook0_head(hidden)[:, :legal], 0)
-        codes = [code]
-        first = torch.stack((self.projection(hidden), self.depth_inputs[code]), dim=1)
-        state = self.depth.in_step(first, cache, 0)
-        for codebook in range(1, self.config.codebooks):
-            code = sampler(self.depth_heads(state, codebook)[:, :legal], codebook)
-            codes.append(code)
-            if codebook + 1 < self.config.codebooks:
-                row = self.depth_inputs[code + codebook * vocabulary]
-                state = self.depth.in_step(row[:, None], cache, codebook + 1)
+        codes = [*self.first_codes(hidden, cache, sampler)]
+        for codebook in range(2, self.config.codebooks):
+            codes.append(self.next_code(codes[-1], codebook, cache, sampler))
         return torch.stack(codes, dim=-1)
+
+    def first_codes(self, hidden: Tensor, cache: KVCache, sampler: Sampler) -> list[Tensor]:
+        """The codes [batch] of the first two codebooks."""
+        code = sampler(self._legal(self.codebook0_head(hidden)), 0)
+        rows = torch.stack((self.projection(hidden), self.depth_inputs[code]), dim=1)
+        state = self.depth.in_step(rows, cache, 0)
+        return [code, sampler(self._legal(self.depth_heads(state, 1)), 1)]
+
+    def next_code(self, code: Tensor, codebook: int, cache: KVCache, sampler: Sampler) -> Tensor:
+        """The code [batch] of a codebook, 2 or later, from that of the one before it.
+
+        The same for all of them, so that a compiler builds it once.
+        """
+        row = self.depth_inputs[code + (codebook - 1) * self.config.audio_vocab_size]
+        state = self.depth.in_step(row[:, None], cache, codebook)
+        return sampler(self._legal(self.depth_heads(state, codebook)), codebook)
+
+    def _legal(self, logits: Tensor) -> Tensor:
+        return logits[:, : self.config.codec.codebook_size]
 
     def _rows_of(self, codes: Tensor) -> Tensor:
         first = torch.arange(self.config.codebooks, device=codes.device)

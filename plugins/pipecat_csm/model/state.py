@@ -79,6 +79,15 @@ class StepState:
             ended=zeros(slots, dtype=flag),
         )
 
+    def tensors(self) -> list[Tensor]:
+        """Every tensor there is."""
+        sampling, codec = self.sampling, self.codec
+        caches = [self.kv.keys, self.kv.values, self.depth.keys, self.depth.values]
+        counters = [self.position, self.input, self.running, self.frame, self.last_frame]
+        how = [sampling.temperature, sampling.top_k, sampling.min_p, sampling.key]
+        out = [self.codes, self.audio, self.made, self.ended]
+        return [*caches, *counters, *how, *codec.tensors(), *out]
+
     def rows(self, count: int) -> "StepState":
         """A view of the first slots: a bucket that one step runs."""
         return StepState(
