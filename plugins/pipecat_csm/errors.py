@@ -21,6 +21,14 @@ class TextError(CSMError, ValueError):
     """A text in which nothing can be spoken, or that is far too long."""
 
 
+class DeviceError(CSMError):
+    """A device that this machine has not, or that torch cannot use."""
+
+
+class WatermarkError(CSMError):
+    """A watermark that can be neither made nor looked for."""
+
+
 class EngineBusyError(CSMError):
     """No slot is free; the sentence is for the caller."""
 
