@@ -161,10 +161,15 @@ def _references(args: argparse.Namespace) -> "list[Segment]":
     return segments
 
 
-def _loading(done: int, total: int) -> None:
+def _loading(what: str, done: int, total: int) -> None:
     if sys.stderr.isatty():
         end = "\n" if done >= total else ""
-        print(f"\rLoading {done / 1e9:.1f} of {total / 1e9:.1f} GB", end=end, file=sys.stderr)
+        how_much = (
+            f"{done / 1e9:.1f} of {total / 1e9:.1f} GB"
+            if what == "loading"
+            else (f"{done} of {total} steps")
+        )
+        print(f"\r{what.capitalize()} {how_much}", end=end, file=sys.stderr, flush=True)
 
 
 def _progress(spoken_s: float, taken_s: float) -> None:

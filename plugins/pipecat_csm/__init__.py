@@ -13,7 +13,8 @@ from pipecat_csm.errors import CSMError
 from pipecat_csm.segment import Segment
 
 if TYPE_CHECKING:
-    from pipecat_csm.generator import Generator, load_csm_1b
+    from pipecat_csm.generator import Generator
+    from pipecat_csm.loading import load_csm_1b
     from pipecat_csm.playing import generate_streaming_audio
 
 __all__ = ["CSMError", "Generator", "Segment", "generate_streaming_audio", "load_csm_1b"]
@@ -21,7 +22,7 @@ __all__ = ["CSMError", "Generator", "Segment", "generate_streaming_audio", "load
 # torch takes seconds to import, and not everybody who holds a Segment has it.
 _LAZY = {
     "Generator": "pipecat_csm.generator",
-    "load_csm_1b": "pipecat_csm.generator",
+    "load_csm_1b": "pipecat_csm.loading",
     "generate_streaming_audio": "pipecat_csm.playing",
 }
 

@@ -3,26 +3,21 @@
 import logging
 import math
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from pipecat_csm.engine.engine import Engine
-from pipecat_csm.engine.runner import Runner, SamplingOptions
+from pipecat_csm.engine.runner import SamplingOptions
 from pipecat_csm.engine.session import MAX_REPLY_FRAMES
-from pipecat_csm.model.checkpoint import Checkpoint, load_checkpoint
+from pipecat_csm.model.checkpoint import Checkpoint
 from pipecat_csm.model.config import FRAME_HZ, SAMPLE_RATE_HZ
-from pipecat_csm.model.quantize import Quantization
-from pipecat_csm.model.quantize import quantize as quantize_model
 from pipecat_csm.pool import SessionPool
 from pipecat_csm.segment import Segment
 from pipecat_csm.text import normalise, split
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_CHECKPOINT = "sesame/csm-1b"
 
 
 class Generator:
@@ -190,45 +185,3 @@ class Generator:
 
 def _seed(wanted: int | None) -> int:
     return secrets.randbits(63) if wanted is None else wanted
-
-
-def load_csm_1b(
-    device: str | torch.device | None = None,
-    *,
-    checkpoint: str | Path = DEFAULT_CHECKPOINT,
-    revision: str | None = None,
-    dtype: torch.dtype | None = None,
-    quantize: Quantization | None = None,
-    max_sessions: int = 2,
-    progress: Callable[[int, int], None] | None = None,
-) -> Generator:
-    """Loads CSM-1B, or any checkpoint of its kind.
-
-    Args:
-        device: "cuda", "cpu", ...; the GPU where there is one by default.
-        checkpoint: A folder, or a hub id.
-        revision: Of a hub id.
-        dtype: Of the weights; by default bfloat16 on CUDA and where they are quantised, and
-            float32 elsewhere.
-        quantize: "int8" or "int4": the large matrices in fewer bytes, on a CPU.
-        max_sessions: Conversations at once; each holds its context on the device. For every
-            eight there is a spare place more, where long ones are shortened while they go on.
-        progress: Called now and then with the bytes read and the bytes there are.
-
-    Raises:
-        CheckpointError: It cannot be had or used; the sentence says what to do.
-    """
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(device)
-    if dtype is None:
-        wants_16_bits = device.type == "cuda" or quantize is not None
-        dtype = torch.bfloat16 if wants_16_bits else torch.float32
-    loaded = load_checkpoint(
-        checkpoint, device=device, dtype=dtype, revision=revision, progress=progress
-    )
-    if quantize is not None:
-        quantize_model(loaded.model, quantize)
-    spares = 1 + max_sessions // 8
-    runner = Runner(loaded.model, slots=max_sessions + spares)
-    return Generator(loaded, Engine(runner, loaded.tokenizer, spares=spares))
