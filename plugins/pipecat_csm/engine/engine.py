@@ -8,7 +8,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 import tokenizers
@@ -20,6 +20,7 @@ from pipecat_csm.engine.context import Context
 from pipecat_csm.engine.reading import Readings
 from pipecat_csm.engine.replies import Replies
 from pipecat_csm.engine.runner import Runner, SamplingOptions
+from pipecat_csm.engine.schedule import Turn
 from pipecat_csm.engine.session import Session
 from pipecat_csm.engine.slots import Occupancy, Slots
 from pipecat_csm.engine.speech import Speech
@@ -42,6 +43,7 @@ class Engine:
         *,
         spares: int = 0,
         late: bool | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Starts the thread.
 
@@ -52,6 +54,7 @@ class Engine:
                 read anew while their sessions go on. Without one the session waits for it.
             late: Whether a step is launched before the last one is read, so that a device that
                 works by itself never waits for the host; by default where it does, on CUDA.
+            clock: Tells seconds; see `schedule` for what depends on it.
         """
         self._runner = runner
         self.tokenizer = tokenizer
@@ -67,8 +70,9 @@ class Engine:
         self._lock = threading.Lock()
         self._codec_lock = threading.Lock()
         # Of the thread alone.
-        self._replies = Replies(runner, late=runner.device.type == "cuda" if late is None else late)
-        self._readings = Readings(runner)
+        late = runner.device.type == "cuda" if late is None else late
+        self._replies = Replies(runner, late=late, clock=clock)
+        self._readings = Readings(runner, clock)
         self._thread = threading.Thread(target=self._run, name="csm-engine", daemon=True)
         self._thread.start()
 
@@ -138,12 +142,29 @@ class Engine:
 
     # What follows is for sessions.
 
-    def read(self, slot: int, prompt: Prompt, at: int) -> Future[None]:
-        """Has a slot read a prompt from a position on, in chunks between frames."""
-        done: Future[None] = Future()
+    def read(
+        self,
+        slot: int,
+        prompt: Prompt,
+        at: int,
+        buffered_s: Callable[[], float] | None = None,
+    ) -> Future[None]:
+        """Has a slot read a prompt from a position on, in chunks between frames.
 
-        self._calls.put(lambda: self._readings.add(slot, prompt, at, done), done)
+        Args:
+            slot: Silent.
+            prompt: What it reads.
+            at: The position of its first row.
+            buffered_s: Whoever waits for it has so much left to play; None if nobody waits.
+        """
+        done: Future[None] = Future()
+        turn = Turn(buffered_s)
+        self._calls.put(lambda: self._readings.add(slot, prompt, at, done, turn), done)
         return done
+
+    def hurry(self, slot: int, buffered_s: Callable[[], float]) -> None:
+        """Now somebody waits for what a slot reads, who has so much left to play."""
+        self._calls.put(lambda: self._readings.hurry(slot, buffered_s))
 
     def start(
         self,

@@ -1,9 +1,13 @@
 """The replies that are being made, and the step that makes one frame of each."""
 
+from collections.abc import Callable
+
 from pipecat_csm.engine.fetch import Fetch, Pending
 from pipecat_csm.engine.runner import Runner, SamplingOptions
+from pipecat_csm.engine.schedule import Pace
 from pipecat_csm.engine.speech import Ending, Frame, Speech
 from pipecat_csm.errors import CSMError
+from pipecat_csm.model.config import SAMPLE_RATE_HZ
 from pipecat_csm.model.prompt import Prompt
 
 
@@ -15,16 +19,19 @@ class Replies:
     have one frame made for him that nobody hears of.
     """
 
-    def __init__(self, runner: Runner, *, late: bool) -> None:
-        """Nobody speaks."""
+    def __init__(self, runner: Runner, *, late: bool, clock: Callable[[], float]) -> None:
+        """Nobody speaks; `clock` tells seconds, by which steps are timed."""
         self.steps = 0
         """Steps made since the start."""
         self._runner = runner
         self._late = late
+        self._clock = clock
         self._fetch = Fetch(runner.state)
+        self._pace = Pace(runner.model.config.codec.frame_samples / SAMPLE_RATE_HZ)
         self._speaking: dict[int, Speech] = {}
         # The slots that the next step runs, and the step that was launched and not yet read.
         self._running: set[int] = set()
+        self._all_run = True
         self._pending: Pending | None = None
 
     def __len__(self) -> int:
@@ -59,20 +66,26 @@ class Replies:
             self._pause(slot)
 
     def attend(self) -> None:
-        """Ends what was cancelled, pauses what is too far ahead, and lets the others go on."""
+        """Ends what was cancelled, pauses what is ahead enough, and lets the others go on."""
         in_flight = {} if self._pending is None else self._pending.speeches
+        buffered_s: dict[int, float] = {}
         for slot, speech in list(self._speaking.items()):
             if speech.cancelled:
                 self.end(slot, "cancelled")
-            elif not speech.has_room(int(in_flight.get(slot) is speech)):
-                self._pause(slot)
-            elif slot not in self._running:
-                # It was paused before the last step, which has been read: it has not ended.
-                self._runner.resume(slot)
-                self._running.add(slot)
+            elif speech.has_room(int(in_flight.get(slot) is speech)):
+                buffered_s[slot] = speech.buffered_s
+        chosen = self._pace.choose(buffered_s)
+        self._all_run = len(chosen) == len(buffered_s)
+        for slot in self._running - chosen:
+            self._pause(slot)
+        for slot in chosen - self._running:
+            # It was paused before the last step that was read, so it has not ended since.
+            self._runner.resume(slot)
+            self._running.add(slot)
 
     def step(self) -> None:
         """Launches a step if anybody is to go on, and reads the last one that there was."""
+        began_s, timed = self._clock(), self._running and self._all_run
         before, self._pending = self._pending, None
         launched, failure = None, None
         if self._running:
@@ -88,6 +101,8 @@ class Replies:
             self._pending = launched
         elif launched is not None:
             self._deliver(launched)
+        if timed:
+            self._pace.note(self._clock() - began_s)
 
     def close(self, ending: Ending, error: CSMError | None = None) -> None:
         """Ends every reply, whatever state the device is in."""

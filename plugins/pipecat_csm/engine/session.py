@@ -56,9 +56,11 @@ class Session:
         self._context = context
         self._history: list[Segment] = []
         # The rows whose keys and values are in the slot, the reply that may still be adding
-        # rows, and the shorter context that is being read for later.
+        # rows, the last one that was said to its end and may still be playing, and the shorter
+        # context that is being read for later.
         self._read = no_rows(engine.config)
         self._speech: Speech | None = None
+        self._playing: Speech | None = None
         self._ahead: _Ahead | None = None
         self._replies = 0
 
@@ -174,6 +176,7 @@ class Session:
         """Another conversation begins: Segments that left the last one may be in this one."""
         with self._busy:
             self._history = []
+            self._playing = None
             self._context.restart()
 
     def close(self) -> None:
@@ -212,13 +215,14 @@ class Session:
         if ahead is not None and common(ahead.rows, wanted) > shared:
             if not ahead.reading.done():
                 self._note_wait(len(ahead.rows))
+                self._engine.hurry(ahead.slot, self._buffered_s)
             if self._take_over(ahead):
                 shared = common(self._read, wanted)
         elif self._context.moved and shared < self._context.oldest_end:
             self._note_wait(len(wanted))
         rest = cut(wanted, shared)
         self._read = cut(wanted, 0, shared)
-        self._engine.read(self._slot, rest, shared).result()
+        self._engine.read(self._slot, rest, shared, self._buffered_s).result()
         self._read = wanted
         return len(rest)
 
@@ -261,6 +265,10 @@ class Session:
         if ahead is not None:
             self._engine.give_back(ahead.slot)
 
+    def _buffered_s(self) -> float:
+        """What is left to play while the session waits; called on the engine's thread."""
+        return 0.0 if self._playing is None else self._playing.buffered_s
+
     def _note_wait(self, rows: int) -> None:
         self._engine.rebuilds_waited += 1
         logger.warning("A session waits while its shortened context of %d rows is read.", rows)
@@ -274,6 +282,8 @@ class Session:
             return
         speech.cancel()
         ending = speech.wait()
+        # Nobody goes on playing what he has cut off.
+        self._playing = None if ending in ("cancelled", "failed") else speech
         codes = torch.from_numpy(speech.codes)
         if ending == "failed":
             self._read = no_rows(self._engine.config)

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -153,6 +154,35 @@ def test_one_session_too_many_is_refused_and_a_closed_one_makes_room(engine):
     engine.open_session().close()
     for session in sessions:
         session.close()
+
+
+def test_a_reply_is_delayed_by_no_more_than_a_chunk_a_frame(pair, monkeypatch):
+    checkpoint = pair().checkpoint
+    runner = Runner(checkpoint.model, slots=3)
+    events: list[str] = []
+    step, chunk = runner.step, runner._prefill_chunk
+
+    def noted(name, work):
+        def call(*args):
+            events.append(name)
+            return work(*args)
+
+        return call
+
+    monkeypatch.setattr(runner, "step", noted("frame", step))
+    monkeypatch.setattr(runner, "_prefill_chunk", noted("chunk", chunk))
+    with Engine(runner, checkpoint.tokenizer) as engine:
+        speaker, *readers = (engine.open_session() for _ in range(3))
+        speech = speaker.speak("On and on.", 0, max_frames=2000, lead_s=math.inf, watch=False)
+        events.clear()
+        codes = torch.ones(550, 4, dtype=torch.long)
+        long = [Segment("A.", 1, codes=codes), Segment("B.", 1, codes=codes)]
+        with ThreadPoolExecutor() as others:
+            list(others.map(lambda reader: reader.sync(long), readers))
+        assert speech.ending is None
+        assert events.count("chunk") == 10
+    first = events.index("chunk")
+    assert "chunk chunk" not in " ".join(events[first : first + 18])
 
 
 def test_a_step_that_fails_ends_the_replies_in_words_and_the_engine_lives(pair, monkeypatch):

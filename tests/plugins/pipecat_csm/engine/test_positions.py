@@ -3,6 +3,7 @@
 The references may take 64, a Segment 75, a reply's frames 31; past 192 the oldest leave, to 128.
 """
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +19,7 @@ from pipecat_csm.segment import Segment
 
 GREEDY = SamplingOptions(temperature=0)
 POSITIONS, HIGH = 256, 192
+SPARE = 4
 TEXT = "Yes."
 TEXT_ROWS = len("[0]" + TEXT) + 2
 QUIET = settings(
@@ -43,7 +45,7 @@ class Bench:
 @pytest.fixture
 def bench(pair, request):
     late = getattr(request, "param", False)
-    bench = Bench(pair().checkpoint, sessions=4, spares=1, late=late)
+    bench = Bench(pair().checkpoint, sessions=SPARE, spares=1, late=late)
     with bench.engine:
         yield bench
 
@@ -142,6 +144,31 @@ def test_without_a_spare_slot_the_wait_is_counted_and_logged(pair, caplog):
         assert engine.rebuilds_waited == 1
 
 
+def test_a_session_that_needs_what_is_still_being_read_ahead_has_it_hurried(
+    bench, engine, monkeypatch
+):
+    go_on, hurried = threading.Event(), []
+    prefill, hurry = bench.runner.prefill, engine.hurry
+
+    def slowly(slot, prompt, at):
+        while slot == SPARE and not go_on.is_set():
+            yield
+        yield from prefill(slot, prompt, at)
+
+    def noted(slot, buffered_s):
+        hurried.append(slot)
+        hurry(slot, buffered_s)
+        go_on.set()
+
+    monkeypatch.setattr(bench.runner, "prefill", slowly)
+    monkeypatch.setattr(engine, "hurry", noted)
+    with engine.open_session(GREEDY) as session:
+        session.sync(LONG)
+        assert session.sync([*LONG, segment(7)]) == ROWS
+    assert hurried == [SPARE]
+    assert engine.rebuilds_waited == 1
+
+
 def test_one_spare_slot_serves_sessions_in_turn(bench, engine):
     more = [*LONG, segment(7)]
     with engine.open_session(GREEDY) as one, engine.open_session(GREEDY) as other:
@@ -161,7 +188,7 @@ def test_a_closed_session_gives_the_spare_slot_back(bench, engine):
         session.close()
         assert bench.is_quiet()
         spare = engine.borrow()
-        assert spare == 4
+        assert spare == SPARE
         engine.give_back(spare)
         assert bench.is_quiet()
 

@@ -1,9 +1,14 @@
 """Steps one by one, without the thread: what is launched, what is read, and whose it is."""
 
+import contextlib
+import time
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pipecat_csm.engine.fetch import Pending
 from pipecat_csm.engine.replies import Replies
 from pipecat_csm.engine.rows import cut
@@ -12,20 +17,24 @@ from pipecat_csm.engine.speech import Speech
 from pipecat_csm.errors import CSMError
 from pipecat_csm.model.prompt import text_frames
 
+FRAME_S = 64 / 24_000  # of the tiny model
+
 
 class Stage:
     """A runner of three slots, and the replies on it."""
 
-    def __init__(self, checkpoint, *, late: bool) -> None:
+    def __init__(
+        self, checkpoint, *, late: bool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.checkpoint = checkpoint
         self.runner = Runner(checkpoint.model, slots=3)
-        self.replies = Replies(self.runner, late=late)
+        self.replies = Replies(self.runner, late=late, clock=clock)
 
     def begin(self, slot: int, seed: int, *, lead: int = 999, frames: int = 20) -> Speech:
         text = text_frames(self.checkpoint.tokenizer, self.checkpoint.config, f"Text {seed}.", 0)
         for _ in self.runner.prefill(slot, cut(text, 0, -1), 0):
             pass
-        speech = Speech(lambda: None, frame_s=1.0, lead_s=lead)
+        speech = Speech(lambda: None, frame_s=FRAME_S, lead_s=lead * FRAME_S)
         how = SamplingOptions(seed=seed)
         self.replies.begin(slot, cut(text, -1), speech, how, segment=0, frames=frames)
         return speech
@@ -40,10 +49,15 @@ class Stage:
             self.step()
 
     def alone(self, seed: int, frames: int = 20) -> np.ndarray:
-        stage = Stage(self.checkpoint, late=False)
-        speech = stage.begin(0, seed, frames=frames)
-        stage.finish()
-        return speech.codes
+        return said_alone(self.checkpoint, seed, frames)
+
+
+@cache
+def said_alone(checkpoint, seed: int, frames: int) -> np.ndarray:
+    stage = Stage(checkpoint, late=False)
+    speech = stage.begin(0, seed, frames=frames)
+    stage.finish()
+    return speech.codes
 
 
 @pytest.fixture
@@ -157,3 +171,86 @@ def test_a_step_that_cannot_be_read_fails_all_that_are_made(either, monkeypatch)
     again = either.begin(1, seed=9)
     either.finish()
     assert np.array_equal(again.codes, either.alone(9))
+
+
+class SlowDevice:
+    """A stage whose steps take so long by the clock, which notes who takes part in each."""
+
+    def __init__(self, checkpoint, *, late: bool, step_s: float) -> None:
+        self.now_s = 0.0
+        self.step_s = step_s
+        self.stage = Stage(checkpoint, late=late, clock=lambda: self.now_s)
+        self.took_part: list[set[int]] = []
+        self._step = self.stage.runner.step
+        self.stage.runner.step = self._slow_step
+
+    def _slow_step(self):
+        self.now_s += self.step_s
+        self.took_part.append(set(self.stage.replies._running))
+        return self._step()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_on_a_device_that_does_not_keep_up_who_is_ahead_waits_for_who_is_not(pair, late):
+    device = SlowDevice(pair().checkpoint, late=late, step_s=1.5 * FRAME_S)
+    stage = device.stage
+    ahead = stage.begin(0, seed=1, frames=60)
+    while ahead.made < 30:
+        stage.step()
+    began = len(device.took_part)
+    behind = stage.begin(1, seed=2, frames=60)
+    while behind.made < 25:
+        stage.step()
+    assert all(who == {1} for who in device.took_part[began : began + 25])
+    stage.finish()
+    assert device.took_part[began + 27] == {0, 1}, "both are comfortable"
+    assert np.array_equal(ahead.codes, stage.alone(1, frames=60))
+    assert np.array_equal(behind.codes, stage.alone(2, frames=60))
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_on_one_that_keeps_up_all_step_together(pair, late):
+    device = SlowDevice(pair().checkpoint, late=late, step_s=0.7 * FRAME_S)
+    stage = device.stage
+    first = stage.begin(0, seed=1, frames=60)
+    while first.made < 30:
+        stage.step()
+    began = len(device.took_part)
+    second = stage.begin(1, seed=2, frames=20)
+    while second.made < 19:
+        stage.step()
+    assert all(who == {0, 1} for who in device.took_part[began:])
+
+
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    late=st.booleans(),
+    # The time of each step, in frames; and who takes how many then.
+    course=st.lists(
+        st.tuples(st.floats(0.5, 2.0), st.integers(0, 2), st.integers(0, 9)), max_size=60
+    ),
+)
+def test_codes_do_not_depend_on_who_waits_for_whom(pair, late, course):
+    device = SlowDevice(pair().checkpoint, late=late, step_s=1.5 * FRAME_S)
+    stage, lengths = device.stage, (50, 35, 40)
+    speeches = [
+        stage.begin(slot, seed=slot, lead=30, frames=length) for slot, length in enumerate(lengths)
+    ]
+
+    def take(speech: Speech) -> None:
+        with contextlib.suppress(TimeoutError):
+            speech.take(0)
+
+    for frames, slot, count in course:
+        device.step_s = frames * FRAME_S
+        stage.step()
+        for _ in range(count):
+            take(speeches[slot])
+    while any(speech.ending is None for speech in speeches):
+        stage.step()
+        for speech in speeches:
+            take(speech)
+    for slot, (speech, length) in enumerate(zip(speeches, lengths, strict=True)):
+        assert np.array_equal(speech.codes, stage.alone(slot, frames=length))

@@ -10,6 +10,7 @@ from pipecat_csm.engine.runner import Runner, SamplingOptions
 from pipecat_csm.errors import ContextError, EngineClosedError
 from pipecat_csm.segment import Segment
 
+FRAME_S = 64 / 24_000  # of the tiny model
 GREEDY = SamplingOptions(temperature=0)
 
 
@@ -184,6 +185,39 @@ def test_a_second_reply_follows_what_was_synced_not_the_first(session):
 def test_a_segment_without_sound_is_refused_as_context(session):
     with pytest.raises(ContextError, match="neither audio nor codes"):
         session.speak("Yes.", 0, context=[Segment("What?", 1)])
+
+
+@pytest.fixture
+def asked(engine, session, monkeypatch) -> list[float]:
+    """The playout buffers with which the session asked for something to be read."""
+    buffers: list[float] = []
+    read = engine.read
+
+    def noted(slot, prompt, at, buffered_s):
+        buffers.append(buffered_s())
+        return read(slot, prompt, at, buffered_s)
+
+    monkeypatch.setattr(engine, "read", noted)
+    return buffers
+
+
+def test_what_is_still_playing_lets_a_session_wait_for_its_turn(session, asked):
+    speech = session.speak("How are you?", 0, max_frames=9, paced=True, watch=False)
+    made = len(list(speech))
+    speech.report_played(2 * FRAME_S)
+    session.sync([segment(1)])
+    assert asked == [0.0, pytest.approx((made - 2) * FRAME_S)]
+    speech.report_played(made * FRAME_S)
+    session.sync([segment(2)])
+    assert asked[-1] == pytest.approx(0.0)
+
+
+def test_what_was_cut_off_does_not(session, asked):
+    speech = session.speak("How are you?", 0, max_frames=900, paced=True, watch=False)
+    speech.take()
+    speech.cancel()
+    session.sync([segment(1)])
+    assert asked == [0.0, 0.0]
 
 
 def test_a_reply_that_could_not_start_is_no_part_of_what_was_read(engine, session, monkeypatch):
