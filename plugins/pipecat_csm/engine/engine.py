@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 import tokenizers
-import torch
 from torch import Tensor
 
 from pipecat_csm.engine.calls import Calls
+from pipecat_csm.engine.codec import Codec
 from pipecat_csm.engine.context import Context
+from pipecat_csm.engine.listening import MAX_LISTENING_S, Listening
 from pipecat_csm.engine.reading import Readings
 from pipecat_csm.engine.replies import Replies
 from pipecat_csm.engine.runner import Runner, SamplingOptions
@@ -68,7 +69,7 @@ class Engine:
         self._slots = Slots(runner.slots, spares)
         self._sessions: set[Session] = set()
         self._lock = threading.Lock()
-        self._codec_lock = threading.Lock()
+        self._codec = Codec(runner.model.mimi)
         # Of the thread alone.
         late = runner.device.type == "cuda" if late is None else late
         self._replies = Replies(runner, late=late, clock=clock)
@@ -113,12 +114,15 @@ class Engine:
             EngineBusyError: All slots are taken.
             EngineClosedError: The engine has stopped.
         """
-        context = Context(
-            self.tokenizer, self.config, Limits.of(self.positions), self.encode, references
-        )
-        if self._calls.closed:
-            raise EngineClosedError("The engine has stopped.")
-        session = Session(self, self._slots.take(), sampling or SamplingOptions(), context)
+        self._check_open()
+        slot = self._slots.take()
+        try:
+            limits = Limits.of(self.positions)
+            context = Context(self.tokenizer, self.config, limits, self.encode, references)
+        except Exception:
+            self._slots.give_back(slot)
+            raise
+        session = Session(self, slot, sampling or SamplingOptions(), context)
         with self._lock:
             self._sessions.add(session)
         return session
@@ -127,16 +131,36 @@ class Engine:
         """Encodes sound that is ready for the model: [samples] at 24 kHz to [frames, codebooks].
 
         Runs on the caller's thread.
+
+        Raises:
+            AudioError: It is empty, or not of one dimension.
+            EngineClosedError: The engine has stopped.
         """
-        mimi = self._runner.model.mimi
-        parameter = next(mimi.parameters())
-        with self._codec_lock, torch.inference_mode():
-            codes = mimi.encode(audio.to(parameter.device, parameter.dtype))
-        return codes.T.cpu().clone()
+        return self._codec.encode(audio)
+
+    def listen(self, gain: float = 1.0, max_s: float = MAX_LISTENING_S) -> Listening:
+        """Begins to encode an utterance while it is spoken.
+
+        Args:
+            gain: Of its samples. How loud the whole will be is not known before its end: that
+                which brought the caller's last Segment to the loudness of `to_model_audio` is a
+                good choice.
+            max_s: It may last so long.
+
+        Returns:
+            What is fed with sound; the codes that it gives make a Segment that needs no more than
+            to be read: `Segment(text, speaker, codes=listening.finish())`.
+
+        Raises:
+            AudioError: The gain or the duration is not above 0.
+            EngineClosedError: The engine has stopped.
+        """
+        self._check_open()
+        return Listening(self._codec, gain=gain, max_s=max_s)
 
     def close(self) -> None:
         """Ends every reply and the thread; a second time does nothing."""
-        self._calls.closed = True
+        self._calls.closed = self._codec.closed = True
         self.wake()
         self._thread.join()
 
@@ -230,6 +254,10 @@ class Engine:
 
         with contextlib.suppress(EngineClosedError):
             self._calls.ask(free).result()
+
+    def _check_open(self) -> None:
+        if self._calls.closed:
+            raise EngineClosedError("The engine has stopped.")
 
     def _run(self) -> None:
         try:
