@@ -1,5 +1,5 @@
 """The same fixtures as the plugin's own tests."""
 
-from tests.plugins.pipecat_csm.conftest import pair
+from tests.plugins.pipecat_csm.conftest import device, pair
 
-__all__ = ["pair"]
+__all__ = ["device", "pair"]
