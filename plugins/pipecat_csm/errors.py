@@ -25,6 +25,10 @@ class DeviceError(CSMError):
     """A device that this machine has not, or that torch cannot use."""
 
 
+class DeviceMemoryError(DeviceError):
+    """A device whose memory is used up; one call failed, and the others go on."""
+
+
 class WatermarkError(CSMError):
     """A watermark that can be neither made nor looked for."""
 

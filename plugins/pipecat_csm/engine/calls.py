@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from pipecat_csm.engine.memory import in_words
 from pipecat_csm.errors import EngineBusyError, EngineClosedError
 
 _AT_ONCE = 1024
@@ -73,7 +74,7 @@ class Calls:
                     call.work()
                 except Exception as error:  # it is the caller's, and harms nobody else
                     if call.done is not None:
-                        call.done.set_exception(error)
+                        call.done.set_exception(in_words(error, "while it was prepared to speak"))
 
     def refuse(self) -> None:
         """Answers everyone who still waits that the engine has stopped."""

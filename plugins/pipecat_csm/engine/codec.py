@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from pipecat_csm.engine.memory import memory_in_words
 from pipecat_csm.errors import AudioError, EngineClosedError
 from pipecat_csm.model.mimi import EncodeState, Mimi
 
 # At once, 2.6 s of sound: nobody waits for more of somebody else's than that.
 _MOST_FRAMES = 32
+_DOING = "while it encoded sound"
 
 
 class Codec:
@@ -35,6 +37,7 @@ class Codec:
 
         Raises:
             AudioError: It is empty, or not of one dimension.
+            DeviceMemoryError: The device has no memory left for it.
             EngineClosedError: The engine has stopped.
         """
         if audio.dim() != 1 or not audio.numel():
@@ -43,8 +46,12 @@ class Codec:
         return host_codes(self.frames(whole, self.begin()))
 
     def begin(self) -> EncodeState:
-        """The memory of a stream of sound that has not begun."""
-        with torch.inference_mode():
+        """The memory of a stream of sound that has not begun.
+
+        Raises:
+            DeviceMemoryError: The device has no memory left for it.
+        """
+        with memory_in_words(_DOING), torch.inference_mode():
             return self._mimi.encode_state(1)
 
     def frames(self, audio: Tensor, state: EncodeState) -> list[Tensor]:
@@ -58,13 +65,14 @@ class Codec:
             Pieces [frames, codebooks] on the device, without a wait for it.
 
         Raises:
+            DeviceMemoryError: The device has no memory left; the stream cannot go on.
             EngineClosedError: The engine has stopped.
         """
         pieces = audio.split(_MOST_FRAMES * self.frame_samples) if len(audio) else ()
         return [self._piece(piece, state) for piece in pieces]
 
     def _piece(self, audio: Tensor, state: EncodeState) -> Tensor:
-        with self._turns, torch.inference_mode():
+        with self._turns, memory_in_words(_DOING), torch.inference_mode():
             if self.closed:
                 raise EngineClosedError("The engine has stopped.")
             audio = audio.to(self._mimi.device, self._mimi.dtype)

@@ -111,6 +111,7 @@ class Engine:
 
         Raises:
             ContextError: The references take more than 512 positions, or have no sound.
+            DeviceMemoryError: The device has no memory left to encode the references.
             EngineBusyError: All slots are taken.
             EngineClosedError: The engine has stopped.
         """
@@ -134,6 +135,7 @@ class Engine:
 
         Raises:
             AudioError: It is empty, or not of one dimension.
+            DeviceMemoryError: The device has no memory left for it.
             EngineClosedError: The engine has stopped.
         """
         return self._codec.encode(audio)
@@ -153,6 +155,7 @@ class Engine:
 
         Raises:
             AudioError: The gain or the duration is not above 0.
+            DeviceMemoryError: The device has no memory left for it.
             EngineClosedError: The engine has stopped.
         """
         self._check_open()

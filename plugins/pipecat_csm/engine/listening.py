@@ -50,6 +50,7 @@ class Listening:
         Raises:
             AudioError: They are not of this kind, or not finite; or the utterance has ended; or it
                 is longer than `max_s` now, and `finish` gives the codes until then.
+            DeviceMemoryError: The device has no memory left; the utterance has ended.
             EngineClosedError: The engine has stopped.
         """
         heard = _checked(samples)
@@ -73,6 +74,7 @@ class Listening:
 
         Raises:
             AudioError: The utterance has ended before.
+            DeviceMemoryError: The device has no memory left.
             EngineClosedError: The engine has stopped.
         """
         with self._lock:

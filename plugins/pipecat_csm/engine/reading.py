@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from pipecat_csm.engine.memory import in_words
 from pipecat_csm.engine.runner import Runner
 from pipecat_csm.engine.schedule import Turn, next_turn
 from pipecat_csm.errors import EngineClosedError
@@ -53,7 +54,7 @@ class Readings:
         except StopIteration:
             reading.done.set_result(None)
         except Exception as error:
-            reading.done.set_exception(error)
+            reading.done.set_exception(in_words(error, "while it read a context"))
         else:
             reading.turn.served()
             self._line.append(reading)

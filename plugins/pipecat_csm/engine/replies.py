@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from pipecat_csm.engine.fetch import Fetch, Pending
+from pipecat_csm.engine.memory import in_words
 from pipecat_csm.engine.runner import Runner, SamplingOptions
 from pipecat_csm.engine.schedule import Pace
 from pipecat_csm.engine.speech import Ending, Frame, Speech
@@ -139,7 +140,9 @@ class Replies:
 
     def _fail(self, error: Exception) -> None:
         """Ends every reply: what the slots hold is unknown now, and the sessions read it anew."""
-        failure = CSMError(f"The voice failed while it spoke: {error}")
+        failure = in_words(error, "while it spoke")
+        if not isinstance(failure, CSMError):
+            failure = CSMError(f"The voice failed while it spoke: {error}")
         for slot in list(self._speaking):
             self.end(slot, "failed", failure)
 

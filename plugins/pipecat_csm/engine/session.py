@@ -101,6 +101,7 @@ class Session:
 
         Raises:
             ContextError: A Segment has neither codes nor audio.
+            DeviceMemoryError: The device has no memory left to encode or read it.
             EngineClosedError: The session or the engine is closed.
         """
         with self._busy:

@@ -21,7 +21,7 @@ def runner(pair):
 
 
 def copied(made: Made) -> list[torch.Tensor]:
-    return [getattr(made, name).clone() for name in FIELDS]
+    return [getattr(made, name).clone().cpu() for name in FIELDS]
 
 
 def test_a_step_is_read_as_it_was_when_it_was_launched(runner):
