@@ -1,11 +1,14 @@
 """csm-agent say: CSM speaks a text or a dialogue from the command line."""
 
 import argparse
+import math
 import sys
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from agent.say_input import read_lines, read_references
+from agent.say_progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,7 +16,8 @@ if TYPE_CHECKING:
     from pipecat_csm import Generator, Segment
     from pipecat_csm.script import Line
 
-_END = "END"
+# Nobody's patience; a text that runs away is ended long before.
+_NO_LIMIT_MS = 24 * 3600 * 1000
 
 
 def add_parser(commands: Any) -> None:
@@ -23,35 +27,61 @@ def add_parser(commands: Any) -> None:
         help="speak a text with CSM",
         description="Speaks a text with CSM-1B. The text is an argument, a file, what is piped in, "
         "or what you type, line by line until a line END. A line that begins with [0] or [1] is a "
-        "new Segment of that speaker, so that a file of such lines is a dialogue.",
+        "new Segment of that speaker, so that a file of such lines is a dialogue. Ctrl-C stops; "
+        "the file keeps what was spoken until then.",
         epilog="Example: csm-agent say 'Nice to meet you.' --reference me.wav --reference-text "
         "'What I say in that recording.' --out hello.wav",
     )
-    say.add_argument("text", nargs="?", help="what to say")
-    say.add_argument("--file", type=Path, help="a file with the text")
-    say.add_argument("--speaker", type=int, default=0, help="who speaks untagged text (default 0)")
+    text = say.add_mutually_exclusive_group()
+    text.add_argument("text", nargs="?", help="what to say")
+    text.add_argument("--file", type=Path, help="a file with the text; - is what is piped in")
+    say.add_argument(
+        "--speaker", type=_speaker, default=0, help="who speaks untagged text (default 0)"
+    )
     say.add_argument(
         "--reference",
         type=Path,
         action="append",
         default=[],
         metavar="WAV",
-        help="a recording of the speaker's voice; repeatable",
+        help="a recording of the speaker's voice, best of 5 to 20 s; repeatable",
     )
     say.add_argument(
         "--reference-text",
         action="append",
         default=[],
         metavar="TEXT",
-        help="what is said in the recording; one for each",
+        help="what is said in the recording, one for each; '[1] ...' if it is speaker 1",
     )
-    say.add_argument("--out", type=Path, help="WAV file to write (default speech.wav)")
+    say.add_argument(
+        "--out",
+        type=Path,
+        help="WAV file to write, even over an older one (default speech.wav); - is the standard "
+        "output, as for: --out - | aplay",
+    )
     say.add_argument("--play", action="store_true", help="play it (needs sounddevice)")
     say.add_argument("--stream", action="store_true", help="say when the first audio is there")
+    say.add_argument(
+        "--watermark",
+        action="store_true",
+        help="mark the file as synthetic, for programs to find (needs csm-agent[watermark]); what "
+        "--play plays carries no mark",
+    )
     say.add_argument("--seed", type=int, help="the same seed says the same again")
-    say.add_argument("--temperature", type=float, default=0.9, help="0 is greedy (default 0.9)")
-    say.add_argument("--topk", type=int, default=50, help="codes to draw from (default 50)")
+    say.add_argument(
+        "--temperature", type=_temperature, default=0.9, help="0 is greedy (default 0.9)"
+    )
+    say.add_argument("--topk", type=_topk, default=50, help="codes to draw from (default 50)")
     say.add_argument("--device", help="cuda, cpu, ... (default: the GPU if there is one)")
+    precision = say.add_mutually_exclusive_group()
+    precision.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16", "float16"),
+        help="of the weights (default: bfloat16 on CUDA, else float32)",
+    )
+    precision.add_argument(
+        "--quantize", choices=("int8", "int4"), help="weights in fewer bytes, which is faster"
+    )
     say.add_argument(
         "--checkpoint",
         default="sesame/csm-1b",
@@ -64,115 +94,115 @@ def run(args: argparse.Namespace) -> int:
     """Speaks, and returns the exit code."""
     from pipecat_csm import CSMError
 
-    try:
-        _say(args)
-    except CSMError as error:
-        print(f"csm-agent: {error}", file=sys.stderr)
-        return 1
+    out = args.out or (None if args.play else Path("speech.wav"))
+    progress = Progress(sys.stderr)
+    with progress.with_warnings():
+        try:
+            _say(args, out, progress)
+        except (CSMError, KeyboardInterrupt) as error:
+            progress.end()
+            stopped = isinstance(error, KeyboardInterrupt)
+            print(f"csm-agent: {'Stopped.' if stopped else error}", file=sys.stderr)
+            if progress.spoken_s and out is not None and str(out) != "-":
+                print(f"{out} holds the first {progress.spoken_s:.1f} s.", file=sys.stderr)
+            return 130 if stopped else 1
+    if out is not None and str(out) != "-":
+        print(out)
     return 0
 
 
-def _say(args: argparse.Namespace) -> None:
-    from pipecat_csm import load_csm_1b
-    from pipecat_csm.errors import TextError
-    from pipecat_csm.playing import sinks
-    from pipecat_csm.script import parse_script
+def _say(args: argparse.Namespace, out: Path | None, progress: Progress) -> None:
+    # The text last: somebody may have to type it.
+    references = read_references(args)
+    _check_out(args, out)
+    lines = read_lines(args)
 
-    lines = parse_script(_text(args), speaker=args.speaker)
-    if not lines:
-        raise TextError("There is nothing to say.")
-    context = _references(args)
-    with load_csm_1b(args.device, checkpoint=args.checkpoint, progress=_loading) as generator:
-        out = args.out or (None if args.play else Path("speech.wav"))
-        with sinks(generator.sample_rate, out, play=args.play) as into:
-            for piece in _spoken(generator, lines, context, args):
-                for sink in into:
-                    sink(piece)
-    if out is not None:
-        print(out)
+    import torch
+    from pipecat_csm import CSMError, load_csm_1b
+    from pipecat_csm.audio import SAMPLE_RATE_HZ
+    from pipecat_csm.playing import sinks
+    from pipecat_csm.text import CHARS_PER_S, spoken_chars
+
+    with (
+        sinks(SAMPLE_RATE_HZ, out, play=args.play, mark=args.watermark) as into,
+        load_csm_1b(
+            args.device,
+            checkpoint=args.checkpoint,
+            dtype=getattr(torch, args.dtype) if args.dtype else None,
+            quantize=args.quantize,
+            progress=progress.loading,
+        ) as generator,
+    ):
+        expected_s = sum(spoken_chars(line.text) for line in lines) / CHARS_PER_S
+        progress.begin(expected_s, played=args.play)
+        for chunk in _spoken(generator, lines, references, args):
+            for sink in into:
+                sink(chunk)
+            progress.spoke(len(chunk) / SAMPLE_RATE_HZ)
+    progress.end()
+    if progress.first_s is None:
+        raise CSMError("CSM ended before it made a sound; try another --seed.")
+    if args.stream:
+        rtf = "" if progress.rtf is None else f", RTF {progress.rtf:.2f}"
+        print(f"first audio after {progress.first_s:.2f} s{rtf}", file=sys.stderr)
 
 
 def _spoken(
     generator: "Generator",
-    lines: "Iterable[Line]",
-    context: "list[Segment]",
+    lines: "list[Line]",
+    references: "list[Segment]",
     args: argparse.Namespace,
 ) -> "Iterator[NDArray[np.float32]]":
     """Every chunk of the dialogue, each line in the context of those before it."""
-    began, first_s, samples = time.monotonic(), None, 0
+    said: list[Segment] = []
     for number, line in enumerate(lines):
-        spoken: list[Segment] = []
         for chunk in generator.generate_stream(
             line.text,
             line.speaker,
-            context,
+            list(said),
+            max_audio_length_ms=_NO_LIMIT_MS,
             temperature=args.temperature,
             topk=args.topk,
+            references=references,
             seed=None if args.seed is None else args.seed + number,
-            spoken=spoken,
+            spoken=said,
         ):
-            first_s = first_s if first_s is not None else time.monotonic() - began
-            samples += len(chunk)
-            _progress(samples / generator.sample_rate, time.monotonic() - began)
             yield chunk.numpy()
-        context = [*context, *spoken]
-    print(file=sys.stderr)
-    if args.stream and first_s is not None:
-        print(f"first audio after {first_s:.2f} s", file=sys.stderr)
 
 
-def _text(args: argparse.Namespace) -> str:
-    from pipecat_csm.errors import TextError
+def _check_out(args: argparse.Namespace, out: Path | None) -> None:
+    from pipecat_csm.errors import AudioError, WatermarkError
 
-    if args.text is not None:
-        return args.text
-    if args.file is not None:
-        try:
-            return args.file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise TextError(f"{args.file} cannot be read: {error}.") from None
-    if not sys.stdin.isatty():
-        return sys.stdin.read()
-    print(f"Type what to say; a line {_END} ends it.", file=sys.stderr)
-    rows = []
-    for row in sys.stdin:
-        if row.strip() == _END:
-            break
-        rows.append(row)
-    return "".join(rows)
+    if out is None:
+        if args.watermark:
+            raise WatermarkError("--watermark marks a file, and none is written: add --out.")
+        return
+    if str(out) == "-" and sys.stdout.isatty():
+        raise AudioError("A terminal shows no sound: pipe it on, as with --out - | aplay.")
+    for given in (*args.reference, *([args.file] if args.file else [])):
+        if out.exists() and given.exists() and out.samefile(given):
+            raise AudioError(f"{out} is what is read here; have the speech written elsewhere.")
 
 
-def _references(args: argparse.Namespace) -> "list[Segment]":
-    from pipecat_csm import Segment
-    from pipecat_csm.audio import to_model_audio
-    from pipecat_csm.errors import ContextError
-    from pipecat_csm.text import normalise
-    from pipecat_csm.wav import read_wav
+def _speaker(text: str) -> int:
+    from pipecat_csm.segment import MAX_SPEAKER
 
-    if len(args.reference) != len(args.reference_text):
-        raise ContextError(
-            f"There are {len(args.reference)} --reference and {len(args.reference_text)} "
-            "--reference-text; each recording needs the words that are said in it."
-        )
-    segments = []
-    for path, words in zip(args.reference, args.reference_text, strict=True):
-        audio, rate = read_wav(path)
-        segments.append(Segment(normalise(words), args.speaker, audio=to_model_audio(audio, rate)))
-    return segments
+    return int(_number(text, int, MAX_SPEAKER))
 
 
-def _loading(what: str, done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        end = "\n" if done >= total else ""
-        how_much = (
-            f"{done / 1e9:.1f} of {total / 1e9:.1f} GB"
-            if what == "loading"
-            else (f"{done} of {total} steps")
-        )
-        print(f"\r{what.capitalize()} {how_much}", end=end, file=sys.stderr, flush=True)
+def _topk(text: str) -> int:
+    return int(_number(text, int, 1_000_000))
 
 
-def _progress(spoken_s: float, taken_s: float) -> None:
-    if sys.stderr.isatty():
-        rtf = taken_s / spoken_s
-        print(f"\r{spoken_s:6.1f} s spoken, RTF {rtf:.2f} ", end="", file=sys.stderr, flush=True)
+def _temperature(text: str) -> float:
+    return _number(text, float, 1_000)
+
+
+def _number(text: str, kind: type[int] | type[float], most: int) -> float:
+    try:
+        number = kind(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {most:,}")
+    return number

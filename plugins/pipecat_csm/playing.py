@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipecat_csm.errors import AudioError
 from pipecat_csm.generator import Generator
 from pipecat_csm.segment import Segment
+from pipecat_csm.watermark import apply, check_installed
 from pipecat_csm.wav import WavWriter
 
 Sink = Callable[[NDArray[np.float32]], None]
@@ -28,6 +29,7 @@ def generate_streaming_audio(
     *,
     references: Sequence[Segment] = (),
     seed: int | None = None,
+    watermark: bool = False,
 ) -> NDArray[np.float32]:
     """Speaks a text, and writes or plays it as it comes to exist.
 
@@ -43,15 +45,16 @@ def generate_streaming_audio(
         play_audio: Through the machine's loudspeaker; needs the package sounddevice.
         references: Recordings of the voices, which never leave; see `Generator.generate`.
         seed: The same gives the same again.
+        watermark: Mark the file, which is then written at the end; see `watermark`.
 
     Returns:
-        All of it: float32 [samples] at 24 kHz.
+        All of it, unmarked: float32 [samples] at 24 kHz.
 
     Raises:
         CSMError: The text or the context cannot be used, or nothing can be written or played.
     """
     pieces: list[NDArray[np.float32]] = []
-    with sinks(generator.sample_rate, output_file, play=play_audio) as into:
+    with sinks(generator.sample_rate, output_file, play=play_audio, mark=watermark) as into:
         stream = generator.generate_stream(
             text,
             speaker,
@@ -71,20 +74,42 @@ def generate_streaming_audio(
 
 @contextlib.contextmanager
 def sinks(
-    sample_rate_hz: int, output_file: str | Path | None, *, play: bool
+    sample_rate_hz: int, output_file: str | Path | None, *, play: bool, mark: bool = False
 ) -> Iterator[list[Sink]]:
     """Where speech goes: into a file, out of a loudspeaker, both or neither.
 
+    What can be known to fail is found here, so open them before a model is loaded.
+
+    Args:
+        sample_rate_hz: Of the speech.
+        output_file: A WAV file, "-" for the standard output, or None.
+        play: Through the loudspeaker, which plays what it gets and makes the caller wait.
+        mark: Watermark the file, which is written only at the end then, whatever ends it.
+
     Raises:
         AudioError: The file cannot be written, or there is no way to play.
+        WatermarkError: The package for it is not there.
     """
     with contextlib.ExitStack() as stack:
         into: list[Sink] = []
         if play:
             into.append(stack.enter_context(_loudspeaker(sample_rate_hz)))
         if output_file is not None:
-            into.append(stack.enter_context(WavWriter(output_file, sample_rate_hz)).write)
+            write = stack.enter_context(WavWriter(output_file, sample_rate_hz)).write
+            if mark:
+                write = stack.enter_context(_marked(write, sample_rate_hz))
+            into.append(write)
         yield into
+
+
+@contextlib.contextmanager
+def _marked(write: Sink, sample_rate_hz: int) -> Iterator[Sink]:
+    check_installed()
+    pieces = [np.zeros(0, np.float32)]
+    try:
+        yield pieces.append
+    finally:
+        write(apply(np.concatenate(pieces), sample_rate_hz))
 
 
 @contextlib.contextmanager
@@ -98,7 +123,17 @@ def _loudspeaker(sample_rate_hz: int) -> Iterator[Sink]:
         ) from None
     try:
         device = sounddevice.OutputStream(samplerate=sample_rate_hz, channels=1, dtype="float32")
-        with device:
-            yield lambda audio: device.write(np.ascontiguousarray(audio[:, None]))
+
+        def play(audio: NDArray[np.float32]) -> None:
+            if device.stopped:  # started late, for a model may have to be loaded first
+                device.start()
+            device.write(np.ascontiguousarray(audio[:, None]))
+
+        with contextlib.closing(device):
+            yield play
+            if not device.stopped:
+                device.stop()  # plays to the end
     except sounddevice.PortAudioError as error:
-        raise AudioError(f"The loudspeaker cannot be used: {error}.") from None
+        raise AudioError(
+            f"There is no loudspeaker that can be used ({error}); write a file instead."
+        ) from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipecat_csm.errors import TextError
 from pipecat_csm.segment import MAX_SPEAKER
 
-_TAG = re.compile(r"\s*\[(\d{1,9})\]\s*(.*)")
+_TAG = re.compile(r"\s*\[(-?\d+)\]\s*(.*)")
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,28 @@ def parse_script(text: str, *, speaker: int = 0) -> list[Line]:
         speaker: Who says what comes before the first tag.
 
     Raises:
-        TextError: A speaker's number is too large.
+        TextError: There is no speaker of that number.
     """
     lines: list[Line] = []
-    for row in textwrap.dedent(text).splitlines():
+    # Windows' editors begin a file with a mark of its encoding.
+    for row in textwrap.dedent(text.removeprefix("\ufeff")).splitlines():
         if not row.strip():
             continue
         if tag := _TAG.match(row):
-            number = int(tag[1])
-            if number > MAX_SPEAKER:
-                raise TextError(f"There is no speaker {number:,}; the largest is {MAX_SPEAKER:,}.")
-            lines.append(Line(number, tag[2].strip()))
+            lines.append(Line(_speaker(tag[1]), tag[2].strip()))
         elif lines:
             last = lines[-1]
             lines[-1] = Line(last.speaker, f"{last.text} {row.strip()}".strip())
         else:
             lines.append(Line(speaker, row.strip()))
     return [line for line in lines if line.text]
+
+
+def _speaker(tag: str) -> int:
+    digits = tag.lstrip("0") or "0"
+    # By its length first: Python reads no number of thousands of digits.
+    if len(digits) > len(str(MAX_SPEAKER)) or not 0 <= int(digits) <= MAX_SPEAKER:
+        raise TextError(
+            f"There is no speaker {digits[:12]}; they are numbered from 0 to {MAX_SPEAKER:,}."
+        )
+    return int(digits)

@@ -128,7 +128,8 @@ class WavWriter:
             data = data[self._raw.write(data) :]
 
     def _unwritable(self, error: OSError) -> AudioError:
-        return AudioError(f"{self._path} cannot be written: {error.strerror or error}.")
+        name = "The standard output" if str(self._path) == "-" else self._path
+        return AudioError(f"{name} cannot be written: {error.strerror or error}.")
 
 
 def _header(rate_hz: int, data_bytes: int) -> bytes:

@@ -17,6 +17,8 @@ from pipecat_csm.errors import ContextError
 from pipecat_csm.segment import Segment
 
 _POSITIONS = 2_048
+# What a position holds of speech on average: a frame of sound is 80 ms, but the words count too.
+_SPEECH_S = 0.07
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ def check_references(size: int, limits: Limits) -> None:
     if size > limits.references:
         raise ContextError(
             f"The references take {size:,} positions; together they may take "
-            f"{limits.references:,}. Use fewer or shorter ones."
+            f"{limits.references:,}, about {limits.references * _SPEECH_S:.0f} s of speech: use "
+            "fewer, or cut them, as with `ffmpeg -i long.wav -t 15 short.wav`."
         )
 
 
