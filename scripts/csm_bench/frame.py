@@ -1,0 +1,74 @@
+"""A frame of one session, and the floor: what must be read from memory to make it."""
+
+from collections.abc import Iterator
+
+import torch
+from pipecat_csm.model.csm import CSMModel
+
+from scripts.csm_bench import machine
+from scripts.csm_bench.report import FLOOR, FRAME_MS, Row
+from scripts.csm_bench.subject import Subject, lap, seat, silence, take
+from scripts.csm_bench.timing import timed, typical
+
+
+def measure_floor(subject: Subject) -> Iterator[Row]:
+    """The time that reading alone takes, of a session with nothing resident."""
+    speed = machine.bandwidth(subject.settings)
+    size = bytes_per_frame(subject.model, 0)
+    ms = size / speed * 1e3
+    figures = {"ms": ms, "rtf": ms / FRAME_MS, "bytes": size, "bytes_per_s": speed}
+    yield Row("frame", FLOOR, figures, f"it reads {speed / 1e9:,.0f} GB/s")
+
+
+def measure(subject: Subject) -> Iterator[Row]:
+    """The time of a step, its codes and its sound brought to the host."""
+    contexts, note = subject.settings.contexts, ""
+    if subject.is_whole:
+        contexts, note = contexts[:1], "others are compiled anew, which takes minutes each"
+    for context in contexts:
+        times = step_times(subject, context)
+        figures = {
+            "positions": context,
+            **typical(times),
+            "bytes": bytes_per_frame(subject.model, context),
+        }
+        yield Row("frame", subject.variant, figures, note)
+
+
+def step_times(subject: Subject, context: int) -> list[float]:
+    """Milliseconds of each step of one session."""
+    runner, frames = subject.runner, subject.settings.frames
+    seat(runner, 1, context, frames)
+    if not subject.warmed:
+        lap(runner, 1, context, frames)
+    for _ in range(2):
+        take(runner.step())
+    runner.truncate(0, context)
+    times = list(timed(lambda: take(runner.step()), frames, subject.settings.device))
+    silence(runner)
+    return times
+
+
+def bytes_per_frame(model: CSMModel, positions: int, *, codec: bool = True) -> int:
+    """What one frame must read at least: each weight as often as it is used, and the context."""
+
+    def size(*modules: torch.nn.Module) -> int:
+        tensors = [t for m in modules for t in (*m.parameters(), *m.buffers())]
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+    config, mimi = model.config, model.mimi
+    once = size(model.backbone, model.codebook0_head, model.projection, model.depth_heads)
+    decoder = size(mimi.decoder, mimi.decoder_transformer, mimi.upsample) if codec else 0
+    return (
+        once
+        + (config.codebooks - 1) * size(model.depth)
+        + decoder
+        + positions * bytes_per_position(model)
+    )
+
+
+def bytes_per_position(model: CSMModel) -> int:
+    """Keys and values of one position in every layer."""
+    backbone = model.config.backbone
+    numbers = 2 * backbone.layers * backbone.kv_heads * backbone.head_dim
+    return numbers * model.codebook0_head.weight.element_size()
