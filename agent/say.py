@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from pipecat_csm import Generator, Segment
     from pipecat_csm.script import Line
 
-# Nobody's patience; a text that runs away is ended long before.
-_NO_LIMIT_MS = 24 * 3600 * 1000
-
 
 def add_parser(commands: Any) -> None:
     """Adds the command."""
@@ -160,7 +157,7 @@ def _spoken(
             line.text,
             line.speaker,
             list(said),
-            max_audio_length_ms=_NO_LIMIT_MS,
+            max_audio_length_ms=math.inf,
             temperature=args.temperature,
             topk=args.topk,
             references=references,

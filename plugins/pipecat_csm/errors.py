@@ -21,6 +21,10 @@ class TextError(CSMError, ValueError):
     """A text in which nothing can be spoken, or that is far too long."""
 
 
+class OptionError(CSMError, ValueError):
+    """A number of how to speak that makes no sense, such as a temperature below 0."""
+
+
 class DeviceError(CSMError):
     """A device that this machine has not, or that torch cannot use."""
 

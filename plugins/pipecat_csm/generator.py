@@ -2,17 +2,18 @@
 
 import logging
 import math
-import secrets
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from pipecat_csm.engine.engine import Engine
-from pipecat_csm.engine.runner import SamplingOptions
 from pipecat_csm.engine.session import MAX_REPLY_FRAMES
+from pipecat_csm.engine.speech import Frame, Speech
+from pipecat_csm.errors import EngineClosedError
 from pipecat_csm.model.checkpoint import Checkpoint
-from pipecat_csm.model.config import FRAME_HZ, SAMPLE_RATE_HZ
+from pipecat_csm.model.config import SAMPLE_RATE_HZ
+from pipecat_csm.options import check_frames, frames_in, sampling_options, segments
 from pipecat_csm.pool import SessionPool
 from pipecat_csm.segment import Segment
 from pipecat_csm.text import normalise, split
@@ -66,7 +67,7 @@ class Generator:
             speaker: Who says it; the same number as in the context.
             context: What was said before, oldest first, with the sound of both speakers. Where
                 it is longer than CSM can hold, the oldest is left out.
-            max_audio_length_ms: The speech is cut off there.
+            max_audio_length_ms: The speech is cut off there; math.inf is nowhere.
             temperature: 0 is greedy.
             topk: How many codes each is drawn from; 0 is all.
             references: Recordings of the voices, before all that was said. They never leave, and
@@ -79,7 +80,8 @@ class Generator:
             float32 [samples] at 24 kHz.
 
         Raises:
-            CSMError: The text or the context cannot be used; the sentence says why.
+            CSMError: The text, the context or a number cannot be used, or the engine stops; the
+                sentence says why.
         """
         chunks = self.generate_stream(
             text,
@@ -120,32 +122,33 @@ class Generator:
         Yields:
             float32 [samples] at 24 kHz; joined they are what `generate` returns.
         """
-        how = SamplingOptions(temperature, topk, min_p, _seed(seed))
-        pieces = split(normalise(text))
-        left = max(1, int(max_audio_length_ms / 1000 * FRAME_HZ))
-        heard = list(context)
-        with self._sessions.session(how, references) as session:
+        how = sampling_options(temperature, topk, min_p, seed)
+        left = frames_in(max_audio_length_ms)
+        pieces = [Segment(piece, speaker) for piece in split(normalise(text))]
+        heard = segments(context, "context")
+        with self._sessions.session(how, segments(references, "references")) as session:
             for number, piece in enumerate(pieces):
                 speech = session.speak(
-                    piece,
-                    speaker,
+                    piece.text,
+                    piece.speaker,
                     context=heard,
-                    max_frames=min(left, MAX_REPLY_FRAMES),
+                    max_frames=int(min(left, MAX_REPLY_FRAMES)),
                     number=number,
                 )
                 try:
-                    for frame in speech:
+                    for frame in _whole(speech):
                         yield torch.from_numpy(frame.audio)
                 finally:
                     speech.cancel()
                     speech.wait()
                     if speech.made:
-                        codes = torch.from_numpy(speech.codes)
-                        heard.append(Segment(text=piece, speaker=speaker, codes=codes))
+                        heard.append(piece.with_codes(torch.from_numpy(speech.codes)))
                         if spoken is not None:
                             spoken.append(heard[-1])
                 if speech.runaway is not None:
-                    logger.warning("CSM ran away on %r: %s; cut off.", piece[:40], speech.runaway)
+                    logger.warning(
+                        "CSM ran away on %r: %s; cut off.", piece.text[:40], speech.runaway
+                    )
                 left -= speech.made
                 if left <= 0:
                     return
@@ -167,21 +170,31 @@ class Generator:
         Returns:
             int64 [frames, codebooks].
         """
-        how = SamplingOptions(temperature, topk, seed=_seed(seed))
-        with self._sessions.session(how, references) as session:
+        how = sampling_options(temperature, topk, 0.0, seed)
+        check_frames(max_frames)
+        target = Segment(normalise(text), speaker)
+        with self._sessions.session(how, segments(references, "references")) as session:
             speech = session.speak(
-                normalise(text),
-                speaker,
-                context=context,
+                target.text,
+                target.speaker,
+                context=segments(context, "context"),
                 max_frames=max_frames,
                 lead_s=math.inf,
                 number=0,
                 watch=False,
             )
-            speech.wait()
+            for _ in _whole(speech):
+                pass
         codes = torch.from_numpy(speech.codes)
         return codes.view(-1, self.checkpoint.config.codebooks)
 
 
-def _seed(wanted: int | None) -> int:
-    return secrets.randbits(63) if wanted is None else wanted
+def _whole(speech: Speech) -> Iterator[Frame]:
+    """Every frame of a reply that nobody here cancels.
+
+    Raises:
+        CSMError: The engine failed or stopped in the middle.
+    """
+    yield from speech
+    if speech.ending == "cancelled":
+        raise EngineClosedError("The engine has stopped.")

@@ -70,8 +70,8 @@ class SessionPool:
                     raise
 
     def _coded(self, reference: Segment) -> Segment:
-        if reference.codes is not None or reference.audio is None:
-            return reference
+        if reference.codes is not None or reference.audio is None or not len(reference.audio):
+            return reference  # or it is refused where it is read
         return reference.with_codes(self._engine.encode(reference.audio))
 
     def _close_oldest(self) -> bool:

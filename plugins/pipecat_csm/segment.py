@@ -54,6 +54,8 @@ class Segment:
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
             raise ContextError(f"A Segment's text is a string, not {_kind(self.text)}.")
+        if not _can_be_encoded(self.text):
+            raise ContextError("A Segment's text holds half a character; see text.normalise.")
         if type(self.speaker) is not int or not 0 <= self.speaker <= MAX_SPEAKER:
             raise ContextError(
                 f"A Segment's speaker is a whole number from 0 to {MAX_SPEAKER:,}, "
@@ -125,6 +127,14 @@ class Segment:
         if self.audio is not None:
             return -(-self.audio.shape[0] // frame_samples)
         raise ContextError(f"Segment {self.id} is text alone; there is no sound to crop.")
+
+
+def _can_be_encoded(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, of which no tokenizer can make anything
+        return False
+    return True
 
 
 def _check_audio(audio: "torch.Tensor") -> None:

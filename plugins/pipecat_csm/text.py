@@ -73,6 +73,8 @@ def normalise(text: str) -> str:
     Raises:
         TextError: Nothing that can be spoken is left, or it is longer than `MAX_TEXT_CHARS`.
     """
+    if not isinstance(text, str):
+        raise TextError(f"A text is a string, not {type(text).__name__}.")
     text = _bounded(" ".join(text.split()))  # first, so that what follows has a bound
     text = "".join(_plain(char) for char in unicodedata.normalize("NFC", text))
     text = unicodedata.normalize("NFC", " ".join(text.split()))

@@ -8,7 +8,7 @@ import torch
 
 from pipecat_csm.engine.rows import no_rows
 from pipecat_csm.engine.window import Limits, check_references, oldest_kept, tail
-from pipecat_csm.errors import ContextError
+from pipecat_csm.errors import AudioError, ContextError
 from pipecat_csm.model.config import CSMConfig
 from pipecat_csm.model.prompt import Prompt, concat, positions, segment_frames
 from pipecat_csm.segment import Segment
@@ -40,6 +40,7 @@ class Context:
 
         Raises:
             ContextError: They are too long, or one has neither codes nor audio.
+            AudioError: The audio of one is empty.
         """
         self.limits = limits
         self._tokenizer, self._config, self._encode = tokenizer, config, encode
@@ -81,6 +82,7 @@ class Context:
 
         Raises:
             ContextError: A Segment has neither codes nor audio.
+            AudioError: Its audio is empty.
         """
         self._forget(history)
         fitting = [fit for segment in history if (fit := self._fit(segment)) is not None]
@@ -174,3 +176,5 @@ def _check_spoken(segment: Segment) -> None:
         raise ContextError(
             f"The Segment {segment.text[:40]!r} of the context has neither audio nor codes."
         )
+    if segment.codes is None and segment.audio is not None and not len(segment.audio):
+        raise AudioError(f"The audio of the Segment {segment.text[:40]!r} is empty.")
