@@ -16,7 +16,6 @@ from pipecat_csm.engine.compiling import (
     uncompile,
 )
 from pipecat_csm.engine.engine import Engine
-from pipecat_csm.engine.graphs import GraphedStep
 from pipecat_csm.engine.runner import Runner
 from pipecat_csm.errors import DeviceError
 from pipecat_csm.generator import Generator
@@ -126,7 +125,8 @@ def ready_runner(
 def _compiled(model: CSMModel, kind: Compile) -> Step | None:
     """The step, compiled; without inductor, or not at all, where no compiler works."""
     device = model.codebook0_head.weight.device
-    trouble = None if kind == "cudagraphs" else trouble_with_compiler(device)
+    needs_one = kind not in ("plain-graph", "cudagraphs")
+    trouble = trouble_with_compiler(device) if needs_one else None
     if trouble is None:
         return compiled_step(model, kind)
     logger.warning(
@@ -134,7 +134,7 @@ def _compiled(model: CSMModel, kind: Compile) -> Step | None:
         "Ubuntu `apt install g++` brings one.",
         trouble,
     )
-    return GraphedStep() if kind == "graph" else None
+    return compiled_step(model, "plain-graph") if kind == "graph" else None
 
 
 def _kind(wanted: bool | Compile | None, device: torch.device) -> Compile:
@@ -155,7 +155,7 @@ def _device(wanted: str | torch.device | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(wanted)
-        torch.empty(1, device=device)
+        torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise DeviceError(f"The device {str(wanted)!r} cannot be used here: {line}.") from None

@@ -10,10 +10,10 @@ import torch
 
 # The step's forms by what they are expected to be worth: the first is measured in every way.
 _VARIANTS = {
-    "cuda": ("graph", "layers", "cudagraphs", "none", "max-autotune"),
+    "cuda": ("graph", "plain-graph", "layers", "cudagraphs", "none", "max-autotune"),
     "cpu": ("none", "layers"),
 }
-KINDS = ("graph", "cudagraphs", "max-autotune", "layers", "none")
+KINDS = ("graph", "plain-graph", "layers", "cudagraphs", "max-autotune", "none")
 
 
 @dataclass(frozen=True)

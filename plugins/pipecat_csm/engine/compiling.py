@@ -15,10 +15,11 @@ from pipecat_csm.model.csm import CSMModel
 from pipecat_csm.model.state import StepState
 from pipecat_csm.model.step import step
 
-Compile = Literal["graph", "layers", "cudagraphs", "max-autotune", "none"]
+Compile = Literal["graph", "plain-graph", "layers", "cudagraphs", "max-autotune", "none"]
 """How the step is compiled.
 
 - graph: CUDA only. Inductor builds the parts that repeat, and the whole frame is one CUDA graph.
+- plain-graph: CUDA only. The same graph of torch's own kernels; it needs no compiler, and seconds.
 - layers: inductor builds the parts that repeat; each is launched on its own.
 - cudagraphs: CUDA only. `torch.compile` of the whole step with its backend of that name: one graph,
   of torch's own kernels.
@@ -29,6 +30,8 @@ Compile = Literal["graph", "layers", "cudagraphs", "max-autotune", "none"]
 
 Step = Callable[..., None]
 
+_EVERYWHERE = ("layers", "max-autotune", "none")
+
 # Kinds of shape that a part is built for: rows of a prompt or of a step, one slot or several,
 # samplings. torch gives up at 8.
 _VARIANTS = 64
@@ -38,7 +41,7 @@ def kinds(device: torch.device) -> tuple[Compile, ...]:
     """Those that a device can have."""
     if device.type == "cuda":
         return get_args(Compile)
-    return tuple(kind for kind in get_args(Compile) if kind not in ("graph", "cudagraphs"))
+    return tuple(kind for kind in get_args(Compile) if kind in _EVERYWHERE)
 
 
 def compiled_step(model: CSMModel, kind: Compile) -> Step:
@@ -59,6 +62,8 @@ def compiled_step(model: CSMModel, kind: Compile) -> Step:
         raise ValueError(f"{kind!r} is not for {device}; {', '.join(kinds(device))} are.")
     if kind == "none":
         return step
+    if kind == "plain-graph":
+        return GraphedStep()
     _prepare_torch()
     if kind in ("graph", "layers"):
         _compile_parts(model, device)

@@ -78,7 +78,7 @@ def test_too_little_memory_is_said_with_what_to_do(folder, monkeypatch):
         load_csm_1b("cpu", checkpoint=folder, max_sessions=100)
 
 
-@pytest.mark.parametrize("device", ["cudo", "cuda:99", "", "mtia"])
+@pytest.mark.parametrize("device", ["cudo", "cuda:99", "", "mtia", "meta"])
 def test_a_device_that_is_not_there_is_one_sentence(folder, device):
     with pytest.raises(
         DeviceError, match=f"The device '{device}' cannot be used here: .*"
