@@ -22,27 +22,34 @@ class _Call:
 
 
 class Calls:
-    """A bounded queue of calls. Whoever is refused or forgotten is told so."""
+    """A queue of calls. Whoever is refused or forgotten is told so."""
 
     def __init__(self) -> None:
         """Nothing is asked for yet."""
         self.closed = False
-        self._queue: queue.Queue[_Call] = queue.Queue(_AT_ONCE)
+        self._queue: queue.SimpleQueue[_Call] = queue.SimpleQueue()
         self._lock = threading.Lock()
 
-    def ask(self, work: Callable[[], None]) -> Future[None]:
-        """Has the thread do some work; the future is done when that is."""
+    def ask(self, work: Callable[[], None], *, always: bool = False) -> Future[None]:
+        """Has the thread do some work; the future is done when that is. See `put`."""
         done: Future[None] = Future()
 
         def run() -> None:
             work()
             done.set_result(None)
 
-        self.put(run, done)
+        self.put(run, done, always=always)
         return done
 
-    def put(self, work: Callable[[], None], done: Future[None] | None = None) -> None:
-        """Has the thread do some work, which sets `done` itself unless it fails.
+    def put(
+        self, work: Callable[[], None], done: Future[None] | None = None, *, always: bool = False
+    ) -> None:
+        """Has the thread do some work.
+
+        Args:
+            work: Sets `done` itself unless it fails.
+            done: Of whoever asks.
+            always: However much there is to do: it frees something, or helps who waits already.
 
         Raises:
             EngineBusyError: There is too much to do already.
@@ -51,16 +58,15 @@ class Calls:
         with self._lock:  # what is put before the thread refuses the rest is answered
             if self.closed:
                 raise EngineClosedError("The engine has stopped.")
-            try:
-                self._queue.put_nowait(_Call(work, done))
-            except queue.Full:
-                raise EngineBusyError("The voice has too much to do; try again later.") from None
+            if self._queue.qsize() >= _AT_ONCE and not always:
+                raise EngineBusyError("The voice has too much to do; try again later.")
+            self._queue.put(_Call(work, done))
 
     def wake(self) -> None:
         """Has the thread look around."""
-        # Where the queue is full the thread is awake anyway.
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(_Call(_nothing))
+        # Where there is that much to do the thread is awake anyway.
+        if self._queue.qsize() < _AT_ONCE:
+            self._queue.put(_Call(_nothing))
 
     # What follows is called on the thread.
 

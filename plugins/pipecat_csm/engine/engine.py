@@ -167,10 +167,12 @@ class Engine:
         self.wake()
         self._thread.join()
 
-    # What follows is for sessions.
+    # What follows is for sessions. What one asks for is not done once it is closed: its slot may
+    # be another's by then.
 
     def read(
         self,
+        session: Session,
         slot: int,
         prompt: Prompt,
         at: int,
@@ -179,22 +181,29 @@ class Engine:
         """Has a slot read a prompt from a position on, in chunks between frames.
 
         Args:
-            slot: Silent.
+            session: That asks.
+            slot: Its own, or a spare one that it has; silent.
             prompt: What it reads.
             at: The position of its first row.
             buffered_s: Whoever waits for it has so much left to play; None if nobody waits.
         """
         done: Future[None] = Future()
         turn = Turn(buffered_s)
-        self._calls.put(lambda: self._readings.add(slot, prompt, at, done, turn), done)
+
+        def add() -> None:
+            self._check_holds(session)
+            self._readings.add(slot, prompt, at, done, turn)
+
+        self._calls.put(add, done)
         return done
 
     def hurry(self, slot: int, buffered_s: Callable[[], float]) -> None:
         """Now somebody waits for what a slot reads, who has so much left to play."""
-        self._calls.put(lambda: self._readings.hurry(slot, buffered_s))
+        self._calls.put(lambda: self._readings.hurry(slot, buffered_s), always=True)
 
     def start(
         self,
+        session: Session,
         slot: int,
         last_row: Prompt,
         speech: Speech,
@@ -206,6 +215,7 @@ class Engine:
         """Starts a reply in a slot that has read everything but the last row."""
 
         def begin() -> None:
+            self._check_holds(session)
             self._replies.begin(slot, last_row, speech, sampling, segment=segment, frames=frames)
 
         return self._calls.ask(begin)
@@ -228,18 +238,19 @@ class Engine:
             self._slots.give_back(spare)
 
         with contextlib.suppress(EngineClosedError):
-            self._calls.ask(free)
+            self._calls.ask(free, always=True)
 
-    def move(self, spare: int, slot: int, positions: int) -> Future[None]:
+    def move(self, session: Session, spare: int, slot: int, positions: int) -> Future[None]:
         """Has a silent session's slot know what was read on a spare one, and frees that."""
 
         def move() -> None:
             try:
+                self._check_holds(session)
                 self._runner.copy(spare, slot, positions)
             finally:
                 self._slots.give_back(spare)
 
-        return self._calls.ask(move)
+        return self._calls.ask(move, always=True)
 
     def wake(self) -> None:
         """Has the thread look again at replies that are paused or cancelled."""
@@ -256,11 +267,15 @@ class Engine:
             self._slots.give_back(slot)
 
         with contextlib.suppress(EngineClosedError):
-            self._calls.ask(free).result()
+            self._calls.ask(free, always=True).result()
 
     def _check_open(self) -> None:
         if self._calls.closed:
             raise EngineClosedError("The engine has stopped.")
+
+    def _check_holds(self, session: Session) -> None:
+        if session not in self._sessions:
+            raise EngineClosedError("The session is closed.")
 
     def _run(self) -> None:
         try:

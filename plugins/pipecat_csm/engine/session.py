@@ -162,6 +162,7 @@ class Session:
             self._read_up_to(cut(prompt, 0, -1))
             # The last row is fed by the first step.
             engine.start(
+                self,
                 self._slot,
                 cut(prompt, -1),
                 speech,
@@ -223,7 +224,7 @@ class Session:
             self._note_wait(len(wanted))
         rest = cut(wanted, shared)
         self._read = cut(wanted, 0, shared)
-        self._engine.read(self._slot, rest, shared, self._buffered_s).result()
+        self._engine.read(self, self._slot, rest, shared, self._buffered_s).result()
         self._read = wanted
         return len(rest)
 
@@ -240,7 +241,7 @@ class Session:
         if spare is None:
             return  # whoever needs it waits for it, and says so
         try:
-            reading = self._engine.read(spare, cut(wanted, shared), shared)
+            reading = self._engine.read(self, spare, cut(wanted, shared), shared)
         except CSMError:
             self._ahead = None
             self._engine.give_back(spare)
@@ -257,7 +258,7 @@ class Session:
             self._drop_ahead()
             return False
         self._ahead, self._read = None, no_rows(self._engine.config)
-        self._engine.move(ahead.slot, self._slot, len(ahead.rows)).result()
+        self._engine.move(self, ahead.slot, self._slot, len(ahead.rows)).result()
         self._read = ahead.rows
         return True
 

@@ -1,5 +1,8 @@
 """What a slot has read is what the history says, whatever happened to the history."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -193,9 +196,9 @@ def asked(engine, session, monkeypatch) -> list[float]:
     buffers: list[float] = []
     read = engine.read
 
-    def noted(slot, prompt, at, buffered_s):
+    def noted(session, slot, prompt, at, buffered_s):
         buffers.append(buffered_s())
-        return read(slot, prompt, at, buffered_s)
+        return read(session, slot, prompt, at, buffered_s)
 
     monkeypatch.setattr(engine, "read", noted)
     return buffers
@@ -229,6 +232,34 @@ def test_a_reply_that_could_not_start_is_no_part_of_what_was_read(engine, sessio
             session.speak("Something else.", 0, context=[first])
     assert session.sync([first]) == 0
     assert np.array_equal(said(session, context=[first]), expected)
+
+
+@pytest.mark.parametrize("last", ["_settle", "_read_up_to"])
+def test_a_session_closed_just_before_it_asks_does_nothing_to_the_next_one_there(
+    engine, monkeypatch, last
+):
+    first = engine.open_session(GREEDY)
+    work, closing = getattr(first, last), threading.Thread(target=first.close)
+
+    def and_is_closed(*args):
+        result = work(*args)
+        closing.start()
+        while first in engine._sessions:
+            time.sleep(0.001)
+        second.append(engine.open_session(GREEDY))
+        second[0].sync([segment(1)])
+        return result
+
+    second = []
+    monkeypatch.setattr(first, last, and_is_closed)
+    with pytest.raises(EngineClosedError):
+        first.speak("Too late.", 0, context=[segment(2)])
+    closing.join()
+    with second[0] as session:
+        assert session._slot == first._slot
+        resident = said(session)
+        with engine.open_session(GREEDY) as fresh:
+            assert np.array_equal(resident, said(fresh, context=[segment(1)]))
 
 
 def test_a_closed_session_says_so(engine):
