@@ -23,10 +23,10 @@ from pipecat.transcriptions.language import Language
 from pipecat.utils.text.base_text_aggregator import TextType
 from pipecat.utils.tracing.service_decorators import traced_tts
 from pipecat.utils.types import NOT_GIVEN, NotGiven, is_given, require_given
+from pipecat_csm.services.first_clause import FirstClauseAggregator
 
 from agent.embedded.kokoro import Kokoro, Speech
 from agent.embedded.kokoro_model import SAMPLE_RATE_HZ, KokoroError
-from agent.embedded.opening import OpeningAggregator
 from agent.embedded.phonemes import Accent
 
 _FRAME_S = 0.08
@@ -120,9 +120,13 @@ class KokoroTTSService(TTSService):
         self._head_start: HeadStart | None = None
         self._check(self._settings)
 
-    def aggregator(self) -> OpeningAggregator:
-        """Make what cuts an answer into the texts that `run_tts` gets."""
-        return OpeningAggregator(language="en")
+    @staticmethod
+    def aggregator() -> FirstClauseAggregator:
+        """Make what cuts an answer into the texts that `run_tts` gets.
+
+        "Well," is a beginning for this voice, which needs no context to say it well.
+        """
+        return FirstClauseAggregator(least_words=1, most_words=None, language="en")
 
     def can_generate_metrics(self) -> bool:
         """Report that metrics are generated."""

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.embedded.opening import OpeningAggregator
+from agent.embedded.kokoro_tts import KokoroTTSService
 
 
 async def pieces(*tokens: str) -> list[str]:
-    aggregator = OpeningAggregator()
+    aggregator = KokoroTTSService.aggregator()
     found = [a.text for token in tokens async for a in aggregator.aggregate(token)]
     rest = await aggregator.flush()
     return found + ([rest.text] if rest else [])
@@ -33,13 +33,13 @@ async def test_only_the_first_clause_is_cut_off(answer: str, expected: list[str]
 
 
 async def test_it_does_not_wait_for_the_sentence():
-    aggregator = OpeningAggregator()
+    aggregator = KokoroTTSService.aggregator()
     assert not [a async for a in aggregator.aggregate("Well, ")]
     assert [a.text async for a in aggregator.aggregate("I")] == ["Well,"]
 
 
 async def test_every_answer_has_an_opening():
-    aggregator = OpeningAggregator()
+    aggregator = KokoroTTSService.aggregator()
     for end in (aggregator.flush, aggregator.handle_interruption):
         assert [a.text async for a in aggregator.aggregate("Well, yes")] == ["Well,"]
         await end()
