@@ -233,11 +233,10 @@ class Services:
             ConfigError: The sentence names the voices that there are.
         """
         assert self._kokoro is not None, "load() comes first"
-        if persona.voice.kokoro not in self._kokoro.voices:
-            raise ConfigError(
-                f"Persona {persona.name!r} wants the voice {persona.voice.kokoro!r}; "
-                f"there are: {', '.join(self._kokoro.voices)}."
-            )
+        try:
+            self._kokoro.check_voice(persona.voice.kokoro)
+        except KokoroError as error:
+            raise ConfigError(f"Persona {persona.name!r} cannot speak: {error}") from None
 
     async def _load_stt(self) -> None:
         stt = self._settings.stt

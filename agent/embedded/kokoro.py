@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from agent.embedded.clauses import split_clauses
 from agent.embedded.kokoro_model import (
     SAMPLE_RATE_HZ,
-    STYLE_SHAPE,
     KokoroError,
     KokoroModel,
     run_options,
 )
 from agent.embedded.phonemes import Accent, PhonemeWord, Phonemizer
+from agent.embedded.styles import Styles
 from agent.embedded.word_times import estimate_starts, starts_from_durations
 
 # Memory grows with the length of a run; about fourteen seconds of speech is plenty for a clause.
@@ -78,7 +78,7 @@ class Kokoro:
         Raises:
             KokoroError: The model or a voice cannot be loaded.
         """
-        self._styles = _load_voices(voices_dir or Path(__file__).parent / "voices")
+        self._styles = Styles(voices_dir or Path(__file__).parent / "voices")
         self._model = KokoroModel(model_path, threads=threads)
         self._phonemizer = Phonemizer()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kokoro")
@@ -88,7 +88,7 @@ class Kokoro:
     @property
     def voices(self) -> tuple[str, ...]:
         """Names of the voices, sorted."""
-        return tuple(sorted(self._styles))
+        return self._styles.names
 
     def warm_up(self) -> None:
         """Load the pronunciations and speak once, so that the first caller does not wait."""
@@ -99,11 +99,8 @@ class Kokoro:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def check_voice(self, voice: str) -> None:
-        """Raise KokoroError if there is no such voice."""
-        if voice not in self._styles:
-            raise KokoroError(
-                f"There is no voice '{voice}'; choose one of {', '.join(self.voices)}."
-            )
+        """Raise KokoroError if there is no such voice or blend."""
+        self._styles.style(voice)
 
     def synthesize(
         self, text: str, voice: str, speed: float = 1.0, accent: Accent | None = None
@@ -112,7 +109,7 @@ class Kokoro:
 
         Args:
             text: What to say. What cannot be said is passed over.
-            voice: One of `voices`.
+            voice: One of `voices`, or a blend of them (see `Styles`).
             speed: 0.5 to 2; beyond is brought within.
             accent: By default the voice's own.
 
@@ -170,7 +167,7 @@ class Kokoro:
         return future
 
     def _piece(self, request: "Request") -> Speech:
-        accent = request.accent or ("british" if request.voice.startswith("b") else "american")
+        accent = request.accent or self._styles.accent(request.voice)
         words = self._phonemizer.words(request.text, accent)
         symbols, owners = _symbols(words, final=request.final)
         speed = min(max(request.speed, _SLOWEST), _FASTEST)
@@ -178,7 +175,7 @@ class Kokoro:
         durations: list[float] = []
         for begin, end in _runs(symbols):
             audio, lengths = self._model.run(
-                symbols[begin:end], self._styles[request.voice], speed, request.run
+                symbols[begin:end], self._styles.style(request.voice), speed, request.run
             )
             audio, cut_s = _trimmed(audio)
             parts.append(audio)
@@ -267,18 +264,3 @@ def _joined(pieces: list[Speech]) -> Speech:
 
 def _concatenated(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
-
-
-def _load_voices(folder: Path) -> dict[str, NDArray[np.float32]]:
-    styles: dict[str, NDArray[np.float32]] = {}
-    for path in sorted(folder.glob("*.bin")):
-        style = np.fromfile(path, np.float32)
-        if style.size != np.prod(STYLE_SHAPE) or not np.isfinite(style).all():
-            raise KokoroError(
-                f"{path} is not a Kokoro voice, which is {np.prod(STYLE_SHAPE) * 4:,} bytes of "
-                "float32; replace or remove it."
-            )
-        styles[path.stem] = style.reshape(STYLE_SHAPE)
-    if not styles:
-        raise KokoroError(f"There are no Kokoro voices (.bin) in {folder}.")
-    return styles
