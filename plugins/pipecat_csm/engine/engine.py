@@ -71,6 +71,8 @@ class Engine:
         self._lock = threading.Lock()
         self._codec = Codec(runner.model.mimi)
         # Of the thread alone.
+        self.clock = clock
+        """Tells seconds."""
         late = runner.device.type == "cuda" if late is None else late
         self._replies = Replies(runner, late=late, clock=clock)
         self._readings = Readings(runner, clock)
@@ -280,16 +282,18 @@ class Engine:
     def _run(self) -> None:
         try:
             while not self._calls.closed:
-                # Waits only where nothing is to be done.
+                # Waits only where there was nothing to do when it looked: whatever changed since
+                # has woken it.
+                self._replies.attend()
                 self._calls.serve(wait=self._replies.idle and not self._readings)
                 self.heartbeat_s = time.monotonic()
-                self._replies.attend()
                 self._readings.read_a_chunk()
                 self._replies.step()
         except Exception as error:  # no call's and no step's, so the device itself is lost
             logger.exception("The voice has stopped.")
             self._replies.close("failed", CSMError(f"The voice has stopped: {error}"))
         finally:
+            self._codec.closed = True
             self._replies.close("cancelled")
             self._readings.close()
             self._calls.refuse()

@@ -158,6 +158,7 @@ class Session:
                 lead_s=lead_s,
                 paced=paced,
                 watch=RunawayWatch(text) if watch else None,
+                clock=engine.clock,
             )
             self._read_up_to(cut(prompt, 0, -1))
             # The last row is fed by the first step.
@@ -269,7 +270,7 @@ class Session:
 
     def _buffered_s(self) -> float:
         """What is left to play while the session waits; called on the engine's thread."""
-        return 0.0 if self._playing is None else self._playing.buffered_s
+        return 0.0 if self._playing is None else self._playing.silent_in_s()
 
     def _note_wait(self, rows: int) -> None:
         self._engine.rebuilds_waited += 1

@@ -1,6 +1,8 @@
 """One reply while it is made: frames go in on the engine's thread and come out on the caller's."""
 
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -47,6 +49,7 @@ class Speech:
         lead_s: float = LEAD_S,
         paced: bool = False,
         watch: RunawayWatch | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Made by `Session.speak`.
 
@@ -56,6 +59,7 @@ class Speech:
             lead_s: How far ahead of its playing it may be; infinite for no bound.
             paced: Whether `report_played` says what was played, rather than `take`.
             watch: Says when it has run away.
+            clock: Tells seconds.
 
         Raises:
             ValueError: The lead is not above 0: nothing would ever be made.
@@ -69,10 +73,13 @@ class Speech:
         self._lead_s = lead_s
         self._paced = paced
         self._watch = watch
+        self._clock = clock
         self._frames: deque[Frame] = deque()
         self._change = threading.Condition()
         self._codes: list[NDArray[np.int64]] = []
-        self._reported_s = 0.0
+        # What was reported, and when anything was last known of the playing.
+        self._reported_s: float | None = None
+        self._known_at_s = clock()
         self._ending: Ending | None = None
         self._error: CSMError | None = None
         self._cancelled = False
@@ -98,6 +105,8 @@ class Speech:
                 raise TimeoutError("No frame came in time.")
             had_room = self._has_room()
             frame = self._frames.popleft() if self._frames else None
+            if not self._paced:
+                self._known_at_s = self._clock()
             may_go_on = not had_room and self._has_room()
         if may_go_on:
             self._wake()
@@ -111,14 +120,16 @@ class Speech:
         May be called from any thread, as often as anything is known.
 
         Args:
-            seconds: Since the reply began, in all. Less than was reported before is ignored, and
-                more than was taken counts as all that was.
+            seconds: Since the reply began to be played, in all; below 0 while what was said before
+                it still is, which then counts as buffered too. Less than was reported before is
+                ignored, and more than was taken counts as all that was.
         """
         with self._change:
             had_room = self._has_room()
             taken_s = (len(self._codes) - len(self._frames)) * self._frame_s
-            if seconds > self._reported_s:
+            if seconds > (-math.inf if self._reported_s is None else self._reported_s):
                 self._reported_s = min(seconds, taken_s)
+                self._known_at_s = self._clock()
             may_go_on = not had_room and self._has_room()
         if may_go_on:
             self._wake()
@@ -156,6 +167,11 @@ class Speech:
         """Seconds that are made and not yet played."""
         with self._change:
             return self._buffered_s()
+
+    def silent_in_s(self) -> float:
+        """In how many seconds its consumer has played what there is, if he goes on playing."""
+        with self._change:
+            return max(0.0, self._buffered_s() - (self._clock() - self._known_at_s))
 
     @property
     def made(self) -> int:
@@ -199,7 +215,7 @@ class Speech:
 
     def _buffered_s(self) -> float:
         if self._paced:
-            return len(self._codes) * self._frame_s - self._reported_s
+            return len(self._codes) * self._frame_s - (self._reported_s or 0.0)
         return len(self._frames) * self._frame_s
 
     def _has_room(self, in_flight: int = 0) -> bool:

@@ -1,5 +1,6 @@
 """Many sessions on one device, none of which notices the others."""
 
+import contextlib
 import math
 import threading
 import time
@@ -11,7 +12,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pipecat_csm.engine.engine import Engine
+from pipecat_csm.engine.fetch import Pending
 from pipecat_csm.engine.runner import Runner, SamplingOptions
+from pipecat_csm.engine.speech import Speech
 from pipecat_csm.errors import CSMError, EngineBusyError, EngineClosedError
 from pipecat_csm.segment import Segment
 
@@ -121,6 +124,24 @@ def test_a_paced_consumer_who_takes_at_once_is_led_by_what_he_has_played(engine)
     assert np.array_equal(expected.codes, speech.codes)
 
 
+def test_a_frame_that_is_taken_while_the_next_is_on_its_way_is_not_forgotten(engine, monkeypatch):
+    """The one in flight fills the lead, and what is taken before it comes makes room again."""
+    read = Pending.read
+
+    def taken_meanwhile(pending):
+        with contextlib.suppress(TimeoutError):
+            speech.take(0)
+        return read(pending)
+
+    with engine.open_session(SamplingOptions(seed=5)) as session:
+        session.sync([])
+        monkeypatch.setattr(Pending, "read", taken_meanwhile)
+        speech = Speech(engine.wake, frame_s=FRAME_S, lead_s=2 * FRAME_S)
+        monkeypatch.setattr("pipecat_csm.engine.session.Speech", lambda *_, **__: speech)
+        session.speak("Slowly.", 0, max_frames=20, watch=False)
+        assert speech.wait(10) in ("end", "limit")
+
+
 @pytest.mark.parametrize("paced", [False, True])
 def test_a_consumer_who_is_gone_costs_nothing_and_can_be_closed(engine, paced):
     session = engine.open_session()
@@ -197,6 +218,26 @@ def test_a_step_that_fails_ends_the_replies_in_words_and_the_engine_lives(pair, 
         assert speech.ending == "failed"
         monkeypatch.setattr(runner, "step", working)
         assert list(session.speak("Again.", 0, max_frames=3, watch=False))
+
+
+def test_a_device_that_is_lost_stops_the_engine_and_everyone_is_told(pair, monkeypatch, caplog):
+    checkpoint = pair().checkpoint
+    runner = Runner(checkpoint.model, slots=2)
+
+    def lost(_slot: int) -> None:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    with Engine(runner, checkpoint.tokenizer) as engine, engine.open_session() as session:
+        monkeypatch.setattr(runner, "pause", lost)
+        speech = session.speak("Oh no.", 0, lead_s=2 * FRAME_S, watch=False)
+        assert speech.wait(10) == "failed"
+        with pytest.raises(CSMError, match="The voice has stopped: CUDA error"):
+            list(speech)
+        engine._thread.join(5)
+        assert "The voice has stopped" in caplog.text
+        for work in (engine.open_session, engine.listen, lambda: session.sync([])):
+            with pytest.raises(EngineClosedError):
+                work()
 
 
 def test_closing_ends_everything_at_once(pair):

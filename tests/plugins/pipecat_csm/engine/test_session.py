@@ -204,7 +204,10 @@ def asked(engine, session, monkeypatch) -> list[float]:
     return buffers
 
 
-def test_what_is_still_playing_lets_a_session_wait_for_its_turn(session, asked):
+def test_what_is_still_playing_lets_a_session_wait_for_its_turn(
+    engine, session, asked, monkeypatch
+):
+    monkeypatch.setattr(engine, "clock", lambda: 5.0)
     speech = session.speak("How are you?", 0, max_frames=9, paced=True, watch=False)
     made = len(list(speech))
     speech.report_played(2 * FRAME_S)

@@ -66,11 +66,46 @@ def test_reports_only_grow_and_never_pass_what_was_taken():
     for _ in range(5):
         speech.take()
     speech.report_played(0.3)
-    for earlier in (0.1, -1.0, math.nan, -math.inf):
+    for earlier in (0.1, 0.0, -1.0, math.nan, -math.inf):
         speech.report_played(earlier)
         assert speech.buffered_s == pytest.approx(made * FRAME_S - 0.3)
     speech.report_played(math.inf)
     assert speech.buffered_s == pytest.approx((made - 5) * FRAME_S)
+
+
+def test_what_was_said_before_and_is_still_playing_counts_as_buffered():
+    consumer = Consumer(lead_s=4.0, paced=True)
+    speech = consumer.speech
+    for ignored in (-math.inf, math.nan):
+        speech.report_played(ignored)
+    speech.report_played(-3.0)
+    assert speech.buffered_s == pytest.approx(3.0)
+    assert consumer.make() == 13
+    speech.report_played(-2.0)
+    assert consumer.woken == 1
+    assert consumer.make() == 12
+    for _ in range(25):
+        speech.take()
+    speech.report_played(0.5)
+    assert speech.buffered_s == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("paced", [False, True])
+def test_who_hears_no_more_reports_is_silent_when_all_has_been_played(paced):
+    now_s = 5.0
+    consumer = Consumer(lead_s=4.0, paced=paced, clock=lambda: now_s)
+    speech = consumer.speech
+    consumer.make()
+    now_s = 6.0
+    for _ in range(10):
+        speech.take()
+    speech.report_played(0.8)
+    assert speech.silent_in_s() == speech.buffered_s == pytest.approx(3.2)
+    now_s = 8.0
+    assert speech.buffered_s == pytest.approx(3.2), "for all that is known he has paused"
+    assert speech.silent_in_s() == pytest.approx(1.2)
+    now_s = 10.0
+    assert speech.silent_in_s() == 0.0
 
 
 def test_frames_in_flight_count_as_made():
