@@ -70,7 +70,10 @@ def test_greedy_codes_are_identical(pair, shape, with_context):
     context = conversation(both, seed=1) if with_context else []
     expected = reference_codes(both, context, LONG, 0, FRAMES)
     with (
-        Engine(Runner(both.checkpoint.model, slots=2), both.checkpoint.tokenizer) as engine,
+        # With a context, steps are read late as well.
+        Engine(
+            Runner(both.checkpoint.model, slots=2), both.checkpoint.tokenizer, late=with_context
+        ) as engine,
         engine.open_session(GREEDY) as session,
     ):
         speech = session.speak(LONG, 0, context=context, max_frames=FRAMES, watch=False)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 import tokenizers
+import torch
 from torch import Tensor
 
 from pipecat_csm.engine.calls import Calls
@@ -280,6 +281,9 @@ class Engine:
             raise EngineClosedError("The session is closed.")
 
     def _run(self) -> None:
+        device = self._runner.device
+        if device.type == "cuda":  # a thread begins on the first one
+            torch.cuda.set_device(device)
         try:
             while not self._calls.closed:
                 # Waits only where there was nothing to do when it looked: whatever changed since

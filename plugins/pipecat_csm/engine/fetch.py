@@ -40,7 +40,8 @@ class Fetch:
 
     def __init__(self, state: StepState) -> None:
         """Makes the buffers; on CUDA they are pinned, as a copy that nobody waits for must be."""
-        self._on_cuda = state.codes.device.type == "cuda"
+        self._device = state.codes.device
+        self._on_cuda = self._device.type == "cuda"
         self._next, self._other = (self._buffers(state) for _ in range(2))
 
     def begin(self, made: Made, speeches: Mapping[int, Speech]) -> Pending:
@@ -57,7 +58,7 @@ class Fetch:
         if self._on_cuda:
             # Waiting for it leaves the processor to others.
             arrived = torch.cuda.Event(blocking=True)
-            arrived.record()
+            arrived.record(torch.cuda.current_stream(self._device))
         return Pending(dict(speeches), host, arrived)
 
     def _buffers(self, state: StepState) -> Made:
