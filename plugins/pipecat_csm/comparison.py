@@ -86,8 +86,8 @@ def teacher_forced(model: CSMModel, prompt: Prompt, codes: Tensor) -> Tensor:
     Returns:
         float32 [frames, codebooks, legal codes], on the CPU; `codes` is filled in place.
     """
-    config, device = model.config, model.codebook0_head.weight.device
-    dtype = model.codebook0_head.weight.dtype
+    config, device = model.config, model.audio_embeddings.weight.device
+    dtype = model.audio_embeddings.weight.dtype
     positions = len(prompt) + len(codes)
     codec_dtype = next(model.mimi.parameters()).dtype
     state = StepState.empty(config, model.mimi, 1, positions, device, dtype, codec_dtype)

@@ -124,7 +124,7 @@ def ready_runner(
 
 def _compiled(model: CSMModel, kind: Compile) -> Step | None:
     """The step, compiled; without inductor, or not at all, where no compiler works."""
-    device = model.codebook0_head.weight.device
+    device = model.audio_embeddings.weight.device
     needs_one = kind not in ("plain-graph", "cudagraphs")
     trouble = trouble_with_compiler(device) if needs_one else None
     if trouble is None:

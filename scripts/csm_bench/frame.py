@@ -71,4 +71,4 @@ def bytes_per_position(model: CSMModel) -> int:
     """Keys and values of one position in every layer."""
     backbone = model.config.backbone
     numbers = 2 * backbone.layers * backbone.kv_heads * backbone.head_dim
-    return numbers * model.codebook0_head.weight.element_size()
+    return numbers * model.audio_embeddings.weight.element_size()

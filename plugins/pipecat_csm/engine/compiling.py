@@ -57,10 +57,10 @@ def compiled_step(model: CSMModel, kind: Compile) -> Step:
     Raises:
         ValueError: The device cannot have it.
     """
-    device = model.codebook0_head.weight.device
+    device = model.audio_embeddings.weight.device
     if kind not in kinds(device):
         raise ValueError(f"{kind!r} is not for {device}; {', '.join(kinds(device))} are.")
-    if kind == "none":
+    if kind == "none" or model.whole_frame is not None:  # which leaves a compiler nothing to do
         return step
     if kind == "plain-graph":
         return GraphedStep()
@@ -77,7 +77,7 @@ def uncompile(model: CSMModel) -> None:
     """Has the model's parts run as they are written."""
     for layer in model.backbone.layers:
         layer._compiled_call_impl = None
-    for part, name in _parts(model, model.codebook0_head.weight.device):
+    for part, name in _parts(model, model.audio_embeddings.weight.device):
         part.__dict__.pop(name, None)
 
 

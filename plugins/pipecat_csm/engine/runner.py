@@ -80,7 +80,7 @@ class Runner:
             positions: Of each slot; the model's own maximum if None.
             step: The step function, or what a compiler made of it.
         """
-        weight = model.codebook0_head.weight
+        weight = model.audio_embeddings.weight
         self.model = model
         self.slots = slots
         self.positions = positions or model.config.backbone.max_positions

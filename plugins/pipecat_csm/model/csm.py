@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pipecat_csm.model.config import CSMConfig
 from pipecat_csm.model.mimi import Mimi
+from pipecat_csm.model.sampling import Draw
 from pipecat_csm.model.transformer import KVCache, Transformer
 
 # Logits [batch, codes] and the codebook they are for, to codes [batch].
@@ -24,10 +25,13 @@ class CSMModel(nn.Module):
     """
 
     depth_inputs: Tensor
+    whole_frame: nn.Module | None
+    """Makes all codes of a frame in one call, where there is something that can."""
 
     def __init__(self, config: CSMConfig) -> None:
         """Makes empty weights of the config's shapes."""
         super().__init__()
+        self.whole_frame = None
         self.config = config
         width, depth_width = config.backbone.hidden_size, config.depth.hidden_size
         self.text_embeddings = nn.Embedding(config.text_vocab_size, width)
@@ -89,6 +93,8 @@ class CSMModel(nn.Module):
         Returns:
             [batch, codebooks] int64.
         """
+        if self.whole_frame is not None and isinstance(sampler, Draw):
+            return self.whole_frame(hidden, cache, sampler)
         codes = [*self.first_codes(hidden, cache, sampler)]
         for codebook in range(2, self.config.codebooks):
             codes.append(self.next_code(codes[-1], codebook, cache, sampler))

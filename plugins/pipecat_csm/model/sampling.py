@@ -5,6 +5,7 @@ says the same whatever runs beside it, in whatever batch, and after whatever was
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -46,6 +47,26 @@ class Sampling:
         )
 
 
+class Draw(NamedTuple):
+    """Draws the codes of a frame; see `sample` for its parts.
+
+    Attributes:
+        how: Of the batch.
+        frame: [batch] int64.
+        running: [batch] bool; the codes of a row that does not run mean nothing.
+        most: No row's `top_k` is larger.
+    """
+
+    how: Sampling
+    frame: Tensor
+    running: Tensor
+    most: int
+
+    def __call__(self, logits: Tensor, codebook: int) -> Tensor:
+        """Logits [batch, codes] to codes [batch]."""
+        return sample(logits, self.how, self.frame, codebook, most=self.most)
+
+
 def sample(logits: Tensor, how: Sampling, frame: Tensor, codebook: int, *, most: int) -> Tensor:
     """Draws one code per row.
 
@@ -67,7 +88,7 @@ def sample(logits: Tensor, how: Sampling, frame: Tensor, codebook: int, *, most:
     scores = scores / how.temperature.clamp(min=1e-5)[:, None]
     rank = torch.arange(scores.shape[-1], device=logits.device)
     limit = torch.where(how.top_k > 0, how.top_k, logits.shape[-1])
-    floor = scores[:, :1] + how.min_p.clamp(min=1e-30).log()[:, None]
+    floor = scores[:, :1] + how.min_p.clamp(min=1e-30).double().log().float()[:, None]
     allowed = (rank < limit[:, None]) & (scores >= floor)
     noisy = scores + _gumbel(how.key, frame, codebook, ids)
     drawn = noisy.masked_fill(~allowed, -torch.inf).argmax(-1, keepdim=True)
@@ -86,9 +107,9 @@ def _gumbel(key: Tensor, frame: Tensor, codebook: int, ids: Tensor) -> Tensor:
     place = _mix(key[:, 0] ^ _mix(frame * 256 + codebook & _WORD))
     place = _mix(place + key[:, 1] & _WORD)
     bits = _mix(place[:, None] ^ _mix(ids + 1))
-    # 23 bits: more would round to 1 in float32, whose noise would be infinite.
-    uniform = ((bits >> 9).float() + 0.5) * 2.0**-23
-    return -(-uniform.log()).log()
+    # In float64, so that whatever makes the logarithm it rounds to the same float32.
+    uniform = ((bits >> 9).double() + 0.5) * 2.0**-23
+    return -(-uniform.log()).log().float()
 
 
 def _mix(x: Tensor) -> Tensor:

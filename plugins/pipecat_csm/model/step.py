@@ -4,13 +4,11 @@ Both are free of branches on data and of reads by the host, and change the state
 they run as they stand eagerly, compiled, or replayed as a graph.
 """
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
 from pipecat_csm.model.csm import CSMModel
-from pipecat_csm.model.sampling import sample
+from pipecat_csm.model.sampling import Draw
 from pipecat_csm.model.state import StepState
 
 
@@ -27,7 +25,7 @@ def step(model: CSMModel, state: StepState, *, span: int, most: int) -> None:
     hidden = model.backbone.over_slots(
         state.input[:, None], state.kv, state.position[:, None], running[:, None], span
     )[:, 0]
-    draw = partial(_draw, state=state, most=most)
+    draw = Draw(state.sampling, state.frame, running, most)
     codes = model.codes_of_frame(hidden, state.depth, draw)
     # transformers' rule, which leaves the last codebook out.
     end = running & (codes[:, :-1] == 0).all(-1)
@@ -67,7 +65,3 @@ def prefill(
         mask.any(-1)[None],
         span,
     )
-
-
-def _draw(logits: Tensor, codebook: int, *, state: StepState, most: int) -> Tensor:
-    return sample(logits, state.sampling, state.frame, codebook, most=most)
