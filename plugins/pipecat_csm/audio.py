@@ -76,7 +76,7 @@ def to_model_audio(
         )
     samples = _resampled(samples, sample_rate_hz)
     if loudness is not None:
-        samples = samples * _gain(samples, loudness)
+        samples = samples * loudness_gain(samples, loudness)
     padding = -len(samples) % frame_samples
     return torch.nn.functional.pad(samples.clamp(-1.0, 1.0), (0, padding))
 
@@ -147,8 +147,16 @@ def _resampled(samples: "torch.Tensor", rate_hz: int) -> "torch.Tensor":
     return resample(samples, ratio.numerator, ratio.denominator)
 
 
-def _gain(samples: "torch.Tensor", loudness: float) -> float:
-    """What brings the voiced parts to `loudness` dBFS."""
+def loudness_gain(samples: "torch.Tensor", loudness: float = LOUDNESS_DBFS) -> float:
+    """What brings the voiced parts of a recording to a loudness, by at most +20 or -30 dB.
+
+    Args:
+        samples: float [samples] at 24 kHz.
+        loudness: In dBFS RMS.
+
+    Returns:
+        A factor; 1 for silence.
+    """
     import torch
 
     padded = torch.nn.functional.pad(samples, (0, -len(samples) % _HOP_SAMPLES))

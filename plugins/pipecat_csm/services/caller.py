@@ -1,0 +1,204 @@
+"""What the caller says becomes a Segment: his sound is encoded while he speaks."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from loguru import logger
+from numpy.typing import NDArray
+from pipecat.audio.utils import create_stream_resampler
+from torch import Tensor
+
+from pipecat_csm.audio import loudness_gain
+from pipecat_csm.engine.engine import Engine
+from pipecat_csm.engine.listening import Listening
+from pipecat_csm.errors import CSMError
+from pipecat_csm.history import SegmentHistory
+from pipecat_csm.model.config import SAMPLE_RATE_HZ
+from pipecat_csm.segment import Segment
+
+# Voice activity is noticed this long after it begins, or a little less.
+_BEFORE_S = 0.5
+# What may wait to be encoded, in pieces of sound (20 ms from most transports): a device that falls
+# further behind than half a minute does not catch up.
+_WAITING = 1500
+# Of a pause within an utterance so much is kept: enough to hear as one, too little to fill the
+# context with nothing.
+_PAUSE_S = 0.8
+_AFTER_S = 0.2
+
+
+class Caller:
+    """One caller's ear: sound in, a Segment in the history when its words are known.
+
+    Called on the event loop; encoding runs on a thread of its own, in order.
+    """
+
+    def __init__(self, engine: Engine, history: SegmentHistory, speaker: int = 1) -> None:
+        """Hears nothing yet.
+
+        Args:
+            engine: Encodes.
+            history: Gets the Segments.
+            speaker: The caller's number.
+        """
+        self._engine, self._history, self._speaker = engine, history, speaker
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="csm-caller")
+        self._resampler = create_stream_resampler()
+        self._recent: deque[NDArray[np.float32]] = deque()
+        self._recent_s = 0.0
+        self._pause: list[NDArray[np.float32]] = []
+        self._listening: Listening | None = None
+        self._speaking = False
+        self._waiting = 0
+        # How loud he was in his last turn: of this one it is not known before its end.
+        self._gain = 1.0
+        self._turn: list[NDArray[np.float32]] = []
+        self._settled = asyncio.Event()
+        self._settled.set()
+
+    async def hear(self, pcm: bytes, rate_hz: int) -> None:
+        """Takes what the microphone heard next: 16-bit mono."""
+        if rate_hz != SAMPLE_RATE_HZ:
+            pcm = await self._resampler.resample(pcm, rate_hz, SAMPLE_RATE_HZ)
+        samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768.0
+        if self._speaking:
+            self._feed(samples)
+        elif self._listening is not None:
+            self._pause.append(samples)
+            # Its beginning and its end are all that may be wanted.
+            if sum(map(len, self._pause)) > 2 * (_PAUSE_S + _AFTER_S) * SAMPLE_RATE_HZ:
+                del self._pause[len(self._pause) // 2]
+        else:
+            self._remember(samples)
+
+    def voice_began(self, *, echo: bool) -> None:
+        """The voice activity detector hears speech.
+
+        Args:
+            echo: The agent was audible until now, so that what was heard before may be its echo.
+        """
+        self._speaking = True
+        if self._listening is None:
+            self._listening = self._listen()
+            for samples in () if echo else self._recent:
+                self._feed(samples)
+        else:
+            for samples in _last(self._pause, _PAUSE_S):
+                self._feed(samples)
+        self._recent.clear()
+        self._recent_s = 0.0
+        self._pause.clear()
+
+    def voice_ended(self) -> None:
+        """It hears none any more; more may follow in the same turn."""
+        self._speaking = False
+
+    def turn_began(self) -> None:
+        """The caller has taken the turn: who answers waits for his Segment."""
+        self._settled.clear()
+
+    async def turn_said(self, text: str) -> None:
+        """These are the words of what was heard since the last ones.
+
+        Sound without words, and words without sound (typed ones), make no Segment.
+        """
+        listening, self._listening = self._listening, None
+        turn, self._turn = self._turn, []
+        for samples in _first(self._pause, _AFTER_S):
+            if listening is not None:
+                self._submit(listening.feed, samples)
+        self._pause.clear()
+        try:
+            if listening is not None and text.strip():
+                codes = await self._run(listening.finish)
+                if len(codes):
+                    self._history.add(Segment(text.strip(), self._speaker, codes=codes))
+                self._gain = loudness_gain(torch.from_numpy(np.concatenate(turn)))
+        except CSMError as error:
+            # The conversation goes on; only the sound of this turn conditions nothing.
+            logger.warning(f"What the caller said is not in the voice's context: {error}")
+        finally:
+            self._settled.set()
+            # He may have gone on meanwhile.
+            if self._speaking and self._listening is None:
+                self._listening = self._listen()
+
+    def turn_was_empty(self) -> None:
+        """The turn ended without words: a cough, or nothing at all."""
+        if self._listening is not None and not self._speaking:
+            self._submit(self._listening.cancel)
+            self._listening = None
+            self._pause.clear()
+        self._settled.set()
+
+    async def settled(self, within_s: float) -> bool:
+        """Waits until the turn that is to be answered is in the history.
+
+        Returns:
+            False if it is not within the time, and the answer should go on without it.
+        """
+        try:
+            await asyncio.wait_for(self._settled.wait(), within_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Forgets what was not finished; a second time does nothing."""
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = None
+        self._settled.set()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _listen(self) -> Listening | None:
+        try:
+            self._turn = []
+            return self._engine.listen(gain=self._gain)
+        except CSMError as error:
+            logger.warning(f"The voice does not hear the caller: {error}")
+            return None
+
+    def _remember(self, samples: NDArray[np.float32]) -> None:
+        self._recent.append(samples)
+        self._recent_s += len(samples) / SAMPLE_RATE_HZ
+        while self._recent_s > _BEFORE_S:
+            self._recent_s -= len(self._recent.popleft()) / SAMPLE_RATE_HZ
+
+    def _feed(self, samples: NDArray[np.float32]) -> None:
+        if self._listening is not None:
+            if len(self._turn) < _WAITING:
+                self._turn.append(samples)
+            self._submit(self._listening.feed, samples)
+
+    def _submit(self, work: Callable[..., None], *args: Any) -> None:
+        if self._waiting >= _WAITING:
+            return
+        self._waiting += 1
+        self._thread.submit(work, *args).add_done_callback(self._done)
+
+    def _done(self, future: Future[None]) -> None:
+        self._waiting -= 1
+        if not future.cancelled() and (error := future.exception()) is not None:
+            # Said once per utterance: what follows in it is refused for the same reason.
+            logger.debug(f"A piece of the caller's sound was not encoded: {error}")
+
+    async def _run(self, work: Callable[[], Tensor]) -> Tensor:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _first(pieces: list[NDArray[np.float32]], seconds: float) -> list[NDArray[np.float32]]:
+    """The beginning of some sound."""
+    joined = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+    return [joined[: int(seconds * SAMPLE_RATE_HZ)]]
+
+
+def _last(pieces: list[NDArray[np.float32]], seconds: float) -> list[NDArray[np.float32]]:
+    """The end of some sound."""
+    joined = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+    return [joined[max(0, len(joined) - int(seconds * SAMPLE_RATE_HZ)) :]]
