@@ -165,23 +165,40 @@ def explain(error: ValidationError, source: str, model: type[BaseModel]) -> str:
         known = _fields_at(model, path[:-1])
         return f"Unknown setting {dotted!r} in {source}{nearest(path[-1], known)}"
     if first["type"] == "missing":
-        return f"Setting {dotted!r} is missing in {source}."
+        example = _example_of(model, path)
+        add = f"; add it, for example: {path[-1]}: {example}" if example else "."
+        return f"Setting {dotted!r} is missing in {source}{add}"
     return f"Setting {dotted!r} in {source} is {first['input']!r}: {first['msg']}."
 
 
+def _example_of(model: type[BaseModel], path: list[str]) -> str | None:
+    parent = _model_at(model, path[:-1])
+    field = parent.model_fields.get(path[-1]) if parent else None
+    return str(field.examples[0]) if field is not None and field.examples else None
+
+
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    found = _model_at(model, path)
+    return list(found.model_fields) if found else []
+
+
+def _model_at(model: type[BaseModel], path: list[str]) -> type[BaseModel] | None:
     for part in path:
+        if part.isdecimal():  # the place in a list, whose model is at hand already
+            continue
         field = model.model_fields.get(part)
         inner = _model_in(field.annotation) if field else None
         if inner is None:
-            return []
+            return None
         model = inner
-    return list(model.model_fields)
+    return model
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     options = (
-        get_args(annotation) if get_origin(annotation) in {Union, types.UnionType} else [annotation]
+        get_args(annotation)
+        if get_origin(annotation) in {Union, types.UnionType, tuple}
+        else [annotation]
     )
     return next(
         (o for o in options if isinstance(o, type) and issubclass(o, BaseModel)),

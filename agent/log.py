@@ -26,3 +26,9 @@ def set_up_logging(*, verbose: bool) -> None:
 def _is_worth_a_line(record) -> bool:
     name = record["name"] or ""
     return not name.startswith("pipecat.") or record["level"].no >= logging.WARNING
+
+
+def quieten() -> None:
+    """Leaves only what goes wrong: for commands whose output is for a person."""
+    logger.remove()
+    logger.add(sys.stderr, level="WARNING", format=_FORMAT)

@@ -1,14 +1,18 @@
-"""Personas: who the agent is. A prompt, a manner and a voice in one file.
+"""Personas: who the agent is. A prompt, a manner and a voice in one folder.
 
-`configs/personas/<name>/persona.yaml`; see `configs/personas/ada` for every field.
+`configs/personas/<name>/persona.yaml` and the recordings that it names; see `configs/personas/ada`
+for every field. `csm-agent persona add` makes such a folder out of recordings.
 """
 
+import os
 import re
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from agent.config import ConfigError, explain, nearest, read_yaml
+from agent.reference import Reference, check_references
 from agent.resources import configs_dir
 
 # What every persona is told, since its words are spoken and never read.
@@ -19,16 +23,41 @@ SPEAKABLE = (
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
+# Something is said: neither nothing nor blanks alone.
+Statement = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+
 
 class Voice(BaseModel):
-    """A voice and the right to use it."""
+    """A voice and the right to use it.
+
+    With CSM it is the voice of the references; without, or without references, Kokoro's.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kokoro: str = Field(description="A voice of the embedded Kokoro, such as af_heart.")
-    speed: float = Field(default=1.0, ge=0.5, le=2.0)
-    licence: str = Field(min_length=1, description="Under which terms the voice may be used.")
-    consent: str = Field(min_length=1, description="Who agreed to its use, and how.")
+    references: tuple[Reference, ...] = Field(
+        default=(), max_length=8, description="Recordings that lend CSM the voice."
+    )
+    speaker: int = Field(
+        default=0, ge=0, le=65_535, description="CSM's number for who speaks in the references."
+    )
+    temperature: float = Field(
+        default=0.9, ge=0, le=2, description="CSM: 0 is always the likeliest; more is livelier."
+    )
+    top_k: int = Field(default=50, ge=1, le=2048, description="CSM: how many codes to draw from.")
+    kokoro: str = Field(
+        description="Where CSM is not: a voice of the embedded Kokoro, such as af_heart, or a "
+        "blend, as af_heart:70,bm_george:30."
+    )
+    speed: float = Field(default=1.0, ge=0.5, le=2.0, description="Kokoro's pace.")
+    licence: Statement = Field(
+        description="Under which terms the voice may be used.",
+        examples=["My own voice, for this agent only."],
+    )
+    consent: Statement = Field(
+        description="Who agreed to its use, and how.",
+        examples=["It is my own voice; I recorded it for this agent on 3 May 2026."],
+    )
 
 
 class Example(BaseModel):
@@ -46,6 +75,7 @@ class Persona(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+    folder: Path = Field(description="Where its file lies, and its recordings.")
     display_name: str = Field(min_length=1, max_length=40)
     description: str = Field(default="", max_length=120)
     language: str = Field(default="en", pattern=r"^[a-z]{2}(-[A-Z]{2})?$")
@@ -63,6 +93,20 @@ class Persona(BaseModel):
     def system_prompt(self) -> str:
         """The persona's prompt with the rules that make its answers speakable."""
         return f"{self.prompt.strip()}\n\n{SPEAKABLE}"
+
+
+def personas_dir(chosen: Path | None = None) -> Path | None:
+    """The folder of the user's own personas: the chosen one, or his own if it exists."""
+    if chosen is not None:
+        return chosen.expanduser()
+    own = user_personas_dir()
+    return own if own.is_dir() else None
+
+
+def user_personas_dir() -> Path:
+    """Where `csm-agent persona add` puts personas unless told otherwise; need not exist."""
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "csm-agent" / "personas"
 
 
 def load_personas(extra_dir: Path | None = None) -> dict[str, Persona]:
@@ -87,18 +131,30 @@ def load_persona(path: Path) -> Persona:
     """Reads one persona file; the folder's name is the persona's name.
 
     Raises:
-        ConfigError: The file is broken.
+        ConfigError: The file is broken, or a recording is missing, unreadable, outside the folder,
+            or too long together with the others.
     """
-    name = path.parent.name
-    if not _NAME.fullmatch(name):
-        raise ConfigError(
-            f"The persona folder {name!r} needs a name of lower-case letters, digits, - and _."
-        )
+    name = check_name(path.absolute().parent.name)
     data = read_yaml(path, "persona")
     try:
-        return Persona.model_validate({**data, "name": name})
+        persona = Persona.model_validate({**data, "name": name, "folder": path.parent})
     except ValidationError as error:
         raise ConfigError(explain(error, f"persona {path}", Persona)) from None
+    check_references(persona.folder, persona.voice.references, f"persona {path}")
+    return persona
+
+
+def check_name(name: str) -> str:
+    """A persona's name, which is its folder's too.
+
+    Raises:
+        ConfigError: It could not be one.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"A persona's name, {name!r}, is 1 to 40 lower-case letters, digits, - and _."
+        )
+    return name
 
 
 def choose(personas: dict[str, Persona], name: str) -> Persona:

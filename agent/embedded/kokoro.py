@@ -19,7 +19,7 @@ from agent.embedded.kokoro_model import (
     run_options,
 )
 from agent.embedded.phonemes import Accent, PhonemeWord, Phonemizer
-from agent.embedded.styles import Styles
+from agent.embedded.styles import VOICES_DIR, Styles
 from agent.embedded.word_times import estimate_starts, starts_from_durations
 
 # Memory grows with the length of a run; about fourteen seconds of speech is plenty for a clause.
@@ -78,7 +78,7 @@ class Kokoro:
         Raises:
             KokoroError: The model or a voice cannot be loaded.
         """
-        self._styles = Styles(voices_dir or Path(__file__).parent / "voices")
+        self._styles = Styles(voices_dir or VOICES_DIR)
         self._model = KokoroModel(model_path, threads=threads)
         self._phonemizer = Phonemizer()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kokoro")

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from agent.embedded.kokoro_model import STYLE_SHAPE, KokoroError
 from agent.embedded.phonemes import Accent
 
+VOICES_DIR = Path(__file__).parent / "voices"
+"""The voices that ship with the agent."""
+
 
 class Styles:
     """The voices of a folder. A blend is written as shares: ``af_heart:70,bm_george:30``."""

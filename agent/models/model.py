@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["whisper", "llm", "tts"]
+Kind = Literal["whisper", "llm", "tts", "speaker"]
 
 
 @dataclass(frozen=True)

@@ -259,6 +259,21 @@ _ALL = (
             )
         ),
     ),
+    Model(
+        name="resemblyzer",
+        kind="speaker",
+        description="Resemblyzer: whose voice it is, for `csm-agent persona add`",
+        licence="Apache-2.0",
+        files=(
+            File(
+                "pretrained.pt",
+                17_090_379,
+                "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
+            ),
+        ),
+        # Without its dependencies: agent.voices.encoder computes it with numpy alone.
+        package=PackageSource((Package("resemblyzer", "0.1.4"),)),
+    ),
 )
 
 MODELS: dict[str, Model] = {model.name: model for model in _ALL}

@@ -18,6 +18,7 @@ _KIND_NAMES: dict[Kind, str] = {
     "whisper": "speech recognition",
     "llm": "a language model",
     "tts": "a voice",
+    "speaker": "a speaker encoder",
 }
 
 
@@ -36,7 +37,7 @@ class ModelStatus:
 
 
 def resolve(name_or_path: str, kind: Kind, *, verify: bool = False) -> Path:
-    """The model's folder (whisper) or file (llm, tts) on this disk; downloads nothing.
+    """The model's folder (whisper) or file (all others) on this disk; downloads nothing.
 
     What has a separator, a leading `~` or a model file's suffix is a path; all else is a name.
 

@@ -93,4 +93,7 @@ def test_without_a_subcommand_it_says_which_there_are(capsys):
 
 
 def test_the_default_is_the_embedded_models():
-    assert set(commands.EMBEDDED) == {"tiny.en", "smollm2-135m-instruct", "kokoro-82m"}
+    assert set(commands.EMBEDDED) == {
+        *("tiny.en", "smollm2-135m-instruct", "kokoro-82m"),
+        "resemblyzer",
+    }
