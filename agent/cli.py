@@ -11,6 +11,7 @@ from agent import __version__
 from agent.config import ConfigError, load_settings, parse_value
 from agent.models import ModelError
 from agent.models.commands import add_parser as add_models_parser
+from agent.persona_commands import add_parser as add_persona_parser
 from agent.say import add_parser as add_say_parser
 from agent.settings import Settings
 
@@ -24,6 +25,7 @@ _EXTRA_OF = {
     "aiortc": "agent",
     "onnxruntime": "embedded",
     "gruut": "embedded",
+    "num2words": "embedded",
     "xllamacpp": "embedded",
     "torch": "csm",
     "torchaudio": "csm",
@@ -59,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     add_say_parser(commands)
     _add_doctor(commands)
-    _add_persona(commands)
+    add_persona_parser(commands)
     add_models_parser(commands)
     return parser
 
@@ -135,14 +137,6 @@ def _add_doctor(commands: Any) -> None:
     doctor.set_defaults(run=_doctor)
 
 
-def _add_persona(commands: Any) -> None:
-    persona = commands.add_parser("persona", help="the characters that callers can choose")
-    actions = persona.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="name every persona with its voice")
-    listing.add_argument("--personas-dir", type=Path, help="more personas, beside those shipped")
-    listing.set_defaults(run=_persona_list)
-
-
 def _serve(args: argparse.Namespace) -> int:
     from agent.log import set_up_logging
 
@@ -169,18 +163,6 @@ def _doctor(args: argparse.Namespace) -> int:
 
     settings, line = settings_from(args)
     return examine(settings, line)
-
-
-def _persona_list(args: argparse.Namespace) -> int:
-    from agent.persona import load_personas
-
-    personas = load_personas(args.personas_dir)
-    width = max(len(name) for name in personas)
-    for persona in personas.values():
-        voice = f"{persona.voice.kokoro}, {persona.voice.licence}"
-        print(f"{persona.name:{width}}  {persona.display_name}: {persona.description}")
-        print(f"{'':{width}}  voice {voice}")
-    return 0
 
 
 def _fail(sentence: str) -> int:

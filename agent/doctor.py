@@ -13,7 +13,7 @@ from agent.config import ConfigError
 from agent.listening import CannotServe, bind
 from agent.machine import probe
 from agent.models import Kind, ModelError, resolve
-from agent.persona import choose, load_personas
+from agent.persona import choose, load_personas, personas_dir
 from agent.resources import page_dir
 from agent.settings import OLLAMA_URL, Settings
 
@@ -73,7 +73,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
             yield Finding(True, f"model {name}: {resolve(name, kind)}")
         except ModelError as error:
             yield Finding(False, str(error), f"csm-agent models fetch {name}")
-    personas = load_personas(settings.personas_dir)
+    personas = load_personas(personas_dir(settings.personas_dir))
     try:
         choose(personas, settings.persona)
         yield Finding(True, f"personas: {', '.join(personas)}")

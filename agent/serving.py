@@ -15,7 +15,7 @@ from agent.calls import Calls
 from agent.listening import CannotServe, bind
 from agent.metrics import Metrics
 from agent.origins import is_loopback
-from agent.persona import choose, load_personas
+from agent.persona import choose, load_personas, personas_dir
 from agent.server import create_app
 from agent.services import Services
 from agent.settings import Settings
@@ -64,7 +64,7 @@ async def serve(settings: Settings) -> None:
         ConfigError: A persona or a setting cannot be used.
         ModelError: A model is missing or broken.
     """
-    personas = load_personas(settings.personas_dir)
+    personas = load_personas(personas_dir(settings.personas_dir))
     choose(personas, settings.persona)
     metrics = Metrics()
     services = Services(settings, personas)

@@ -119,6 +119,8 @@ class Settings(_Section):
     tts: TTSSettings = Field(default_factory=TTSSettings)
     persona: str = Field(default="ada", description="Who answers when the caller does not choose.")
     personas_dir: Path | None = Field(
-        default=None, description="More personas, beside those shipped."
+        default=None,
+        description="More personas, beside those shipped; null: ~/.config/csm-agent/personas, "
+        "where `csm-agent persona add` puts them, if it exists.",
     )
     transports: tuple[Literal["websocket", "webrtc"], ...] = ("websocket", "webrtc")

@@ -14,6 +14,15 @@ from tests.scripted_llm import ScriptedLLM, echo
 from tests.talk import DATA
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nobodys_own_personas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whoever runs the tests may have personas; they are none of the tests' business."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.delenv("CSM_AGENT__PERSONAS_DIR", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def _llm() -> Iterator[ScriptedLLM]:
     with ScriptedLLM() as llm:

@@ -3,21 +3,24 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipecat_csm.errors import AudioError
-from pipecat_csm.generator import Generator
 from pipecat_csm.segment import Segment
 from pipecat_csm.watermark import apply, check_installed
 from pipecat_csm.wav import WavWriter
+
+if TYPE_CHECKING:
+    from pipecat_csm.generator import Generator
 
 Sink = Callable[[NDArray[np.float32]], None]
 
 
 def generate_streaming_audio(
-    generator: Generator,
+    generator: "Generator",
     text: str,
     speaker: int,
     context: Sequence[Segment] = (),

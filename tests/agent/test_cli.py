@@ -79,13 +79,6 @@ def test_a_wrong_set_is_refused(capsys):
     assert "NAME=VALUE" in err
 
 
-def test_persona_list_names_voice_and_licence(capsys):
-    code, out, _ = run(capsys, "persona", "list")
-    assert code == 0
-    assert "Edith" in out
-    assert "bf_emma, Apache-2.0" in out
-
-
 def test_doctor_is_content_with_what_the_scripts_install(capsys):
     code, out, _ = run(capsys, "doctor", "--profile", "embedded", "--set", "server.port=0")
     assert code == 0, out
