@@ -21,6 +21,7 @@ from pipecat_csm.errors import DeviceError
 from pipecat_csm.generator import Generator
 from pipecat_csm.model.checkpoint import load_checkpoint
 from pipecat_csm.model.csm import CSMModel
+from pipecat_csm.model.native import accelerate
 from pipecat_csm.model.quantize import Quantization
 from pipecat_csm.model.quantize import quantize as quantize_model
 
@@ -53,11 +54,12 @@ def load_csm_1b(
         dtype: Of the weights; by default bfloat16 on CUDA and where they are quantised, and
             float32 elsewhere.
         quantize: "int8" or "int4": the large matrices in fewer bytes.
-        compile: By default a whole frame is one CUDA graph over what inductor has built, which
-            takes a minute or more the first time on a machine, and less from then on; on a CPU
-            nothing is compiled. False starts in seconds on CUDA too; True asks for it on any
-            device; or the name of a way to compile, see `Compile`. Where no compiler works it is
-            done without one, and said in the log.
+        compile: By default, on CUDA, a whole frame is one graph over what inductor has built, which
+            takes a minute or more the first time on a machine, and less from then on; on a CPU, in
+            bfloat16 or quantised, kernels of our own are built, which takes seconds. False builds
+            nothing; True has inductor also build what runs in float32 on a CPU; or the name of a
+            way to compile, see `Compile`. Where no compiler works it is done without one, and said
+            in the log.
         max_sessions: Conversations at once; each holds its context on the device. For every
             eight there is a spare place more, where long ones are shortened while they go on.
         progress: Called now and then.
@@ -80,8 +82,7 @@ def load_csm_1b(
             revision=revision,
             progress=progress and partial(progress, "loading"),
         )
-        if quantize is not None:
-            quantize_model(loaded.model, quantize)
+        _prepare(loaded.model, quantize, native=compile in (None, True))
         runner = ready_runner(
             loaded.model, kind, sessions=max_sessions, spares=spares, progress=progress
         )
@@ -91,6 +92,15 @@ def load_csm_1b(
             "take fewer sessions (max_sessions=), quantize= it, or use another device."
         ) from None
     return Generator(loaded, Engine(runner, loaded.tokenizer, spares=spares))
+
+
+def _prepare(model: CSMModel, quantization: Quantization | None, *, native: bool) -> None:
+    """Puts the weights into the form that they are read in."""
+    weight = model.audio_embeddings.weight
+    if quantization is not None:
+        quantize_model(model, quantization, native=native)
+    elif native and weight.device.type == "cpu" and weight.dtype == torch.bfloat16:
+        accelerate(model)
 
 
 def ready_runner(

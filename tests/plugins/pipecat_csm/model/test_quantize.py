@@ -71,5 +71,7 @@ def test_a_model_says_nearly_the_same(folder, kind):
 
 def test_what_cannot_be_quantised_says_so(folder):
     model = load_checkpoint(folder, dtype=torch.float32).model
-    with pytest.raises(CSMError, match="on the CPU in bfloat16"):
+    with pytest.raises(
+        CSMError, match="in bfloat16 on a CPU or on CUDA, not one on cpu in float32"
+    ):
         quantize(model, "int4")
