@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 import torch
+from pipecat_csm.model.config import CSMConfig
 from pipecat_csm.model.csm import CSMModel
+from pipecat_csm.model.mimi import Mimi
 
 from scripts.csm_bench import machine
 from scripts.csm_bench.report import FLOOR, FRAME_MS, Row
@@ -56,15 +58,22 @@ def bytes_per_frame(model: CSMModel, positions: int, *, codec: bool = True) -> i
         tensors = [t for m in modules for t in (*m.parameters(), *m.buffers())]
         return sum(t.numel() * t.element_size() for t in tensors)
 
-    config, mimi = model.config, model.mimi
+    config = model.config
     once = size(model.backbone, model.codebook0_head, model.projection, model.depth_heads)
-    decoder = size(mimi.decoder, mimi.decoder_transformer, mimi.upsample) if codec else 0
     return (
         once
         + (config.codebooks - 1) * size(model.depth)
-        + decoder
+        + (_codec_bytes(config) if codec else 0)
         + positions * bytes_per_position(model)
     )
+
+
+def _codec_bytes(config: CSMConfig) -> int:
+    """The codec's decoder, which is in float32 whatever the rest is; of its codebooks only rows."""
+    with torch.device("meta"):
+        mimi = Mimi(config.codec)
+    parts = (mimi.decoder, mimi.decoder_transformer, mimi.upsample)
+    return sum(t.numel() for part in parts for t in part.parameters()) * torch.float32.itemsize
 
 
 def bytes_per_position(model: CSMModel) -> int:

@@ -12,10 +12,10 @@ from scripts.csm_bench.subject import Subject
 def measure(subject: Subject) -> Iterator[Row]:
     """After all that was measured before, with a session and a spare slot."""
     model = subject.model
+    # Some are views of others.
+    storages = {t.data_ptr(): t for t in (*model.parameters(), *model.buffers())}
     figures = {
-        "weights_bytes": sum(
-            t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers())
-        ),
+        "weights_bytes": sum(t.numel() * t.element_size() for t in storages.values()),
         "session_bytes": session_bytes(subject.runner),
         "peak_bytes": peak_bytes(subject.settings),
     }

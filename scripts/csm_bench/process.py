@@ -71,10 +71,11 @@ class _Run:
         path = os.pathsep.join(
             x for x in (str(ROOT / "plugins"), os.environ.get("PYTHONPATH")) if x
         )
+        caches = {"XDG_CACHE_HOME": cache, "TORCHINDUCTOR_CACHE_DIR": f"{cache}/inductor"}
         process = subprocess.Popen(
             [sys.executable, "-m", "scripts.csm_bench.worker", *words],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": path, "TORCHINDUCTOR_CACHE_DIR": cache},
+            env={**os.environ, **caches, "PYTHONPATH": path},
             stdout=subprocess.PIPE,
             text=True,
             # Compilers start processes of their own, which must end with it.

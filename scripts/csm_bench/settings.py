@@ -11,9 +11,10 @@ import torch
 # The step's forms by what they are expected to be worth: the first is measured in every way.
 _VARIANTS = {
     "cuda": ("graph", "plain-graph", "layers", "cudagraphs", "none", "max-autotune"),
-    "cpu": ("none", "layers"),
+    "cpu": ("native", "none", "layers"),
 }
-KINDS = ("graph", "plain-graph", "layers", "cudagraphs", "max-autotune", "none")
+# As `compile=` names them, and our own kernels for CPUs.
+KINDS = ("native", "graph", "plain-graph", "layers", "cudagraphs", "max-autotune", "none")
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,8 @@ def _parser() -> argparse.ArgumentParser:
         "--variants",
         nargs="+",
         choices=KINDS,
-        help="how the step is compiled; the first is measured in every way, the others by the "
-        "frame (default: all that the device can have)",
+        help="forms of the step: ways to compile it, or our own kernels for CPUs (native); the "
+        "first is measured in every way, the others by the frame (default: all that there are)",
     )
     add("--contexts", type=int, nargs="+", default=[0, 500, 1500], help="positions resident")
     add("--frames", type=int, help="to take the median of (100; on a CPU 12)")

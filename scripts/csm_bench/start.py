@@ -25,11 +25,10 @@ def measure(subject: Subject) -> Iterator[Row]:
     warm_up_s = time.perf_counter() - began
     (first_ms,) = timed(lambda: _reply(runner), 1, device)
     silence(runner)
-    figures = {
-        "warm_up_s": warm_up_s,
-        "first_ms": first_ms,
-        "cold_s": warm_up_s + first_ms / 1e3,
-    }
+    figures = {"warm_up_s": warm_up_s, "first_ms": first_ms}
+    if subject.is_native or subject.settings.quantize:
+        figures["packing_s"] = subject.packing_s
+    figures["cold_s"] = subject.packing_s + warm_up_s + first_ms / 1e3
     yield Row("start", subject.variant, figures, note)
 
 

@@ -10,6 +10,8 @@ import torch
 from pipecat_csm.engine.compiling import Compile, compiled_step, uncompile
 from pipecat_csm.engine.runner import Made, Runner, SamplingOptions
 from pipecat_csm.model.csm import CSMModel
+from pipecat_csm.model.native import accelerate
+from pipecat_csm.model.native.library import kernels
 from pipecat_csm.model.prompt import Prompt, audio_frames
 from pipecat_csm.model.quantize import quantize
 
@@ -27,6 +29,7 @@ class Subject:
     Attributes:
         variant: The form of the step.
         deadline: On the monotonic clock; a long measurement ends before it.
+        packing_s: How long it took to build the kernels and to pack the weights, if they are.
         warmed: Whether `runner` was warmed up: every bucket and span is there.
     """
 
@@ -34,6 +37,7 @@ class Subject:
     shape: Shape
     variant: str
     deadline: float = math.inf
+    packing_s: float = field(default=0.0, init=False)
     warmed: bool = field(default=False, init=False)
 
     @cached_property
@@ -41,8 +45,14 @@ class Subject:
         """Made when it is first asked for."""
         settings = self.settings
         model = random_model(self.shape.config, settings.device, getattr(torch, settings.dtype))
+        began = time.perf_counter()
+        if self.is_native and kernels() is None:
+            raise RuntimeError("The kernels for CPUs cannot be built here; the log says why.")
         if settings.quantize:
-            quantize(model, settings.quantize)
+            quantize(model, settings.quantize, native=self.is_native)
+        elif self.is_native:
+            accelerate(model)
+        self.packing_s = time.perf_counter() - began
         return model
 
     @cached_property
@@ -52,9 +62,16 @@ class Subject:
 
     def new_runner(self, slots: int) -> Runner:
         """Another one of the same model, with a step of its own."""
+        if self.is_native:
+            return Runner(self.model, slots=slots)
         uncompile(self.model)
         step = compiled_step(self.model, cast(Compile, self.variant))
         return Runner(self.model, slots=slots, step=step)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether it is our own kernels that run, with the weights packed for them."""
+        return self.variant == "native"
 
     @property
     def left_s(self) -> float:

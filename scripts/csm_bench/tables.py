@@ -82,8 +82,9 @@ SECTIONS: Mapping[str, Section] = {
         ),
     ),
     "start": Section(
-        "The start of a process, its weights loaded",
+        "The start of a process, once its weights are read",
         (
+            Column("packing_s", "weights packed", _s),
             Column("warm_up_s", "warm-up", _s),
             Column("first_ms", "first audio after it", _ms),
             Column("cold_s", "together", _s),
