@@ -37,7 +37,7 @@ _MOST_BYTES = 300_000
 
 def main() -> int:
     """Makes the recordings; 1 if one is not as it should be."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     names = sorted(path.parent.name for path in PERSONAS.glob("*/persona.yaml"))
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(names)}")
     wanted = parser.parse_args().names or names

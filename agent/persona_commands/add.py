@@ -75,8 +75,10 @@ def run(args: argparse.Namespace) -> int:
     persona = load_persona(folder / FILE)
     print(f"\nWrote {folder}: {FILE} and {len(kept)} recording{'s' if len(kept) > 1 else ''}.")
     print(f"Where CSM is not, it speaks with Kokoro's {persona.voice.kokoro}.")
-    print(f"Hear it: csm-agent persona preview {args.name}")
-    print(f"Talk to it: csm-agent serve --persona {args.name}")
+    there = f" --dir {args.dir}" if args.dir else ""
+    print(f"Hear it: csm-agent persona preview {args.name}{there}")
+    there = f" --set personas_dir={args.dir}" if args.dir else ""
+    print(f"Talk to it: csm-agent serve --persona {args.name}{there}")
     return 0
 
 

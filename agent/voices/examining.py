@@ -84,22 +84,22 @@ class Examiner:
             text: What is said in it, to be compared with what is heard; None if nobody said.
         """
         mono = recording.mono()
-        findings = [checks.check_sound(sound.peak(mono))]
-        if recording.duration_s < checks.SHORTEST_S:
-            findings.append(checks.check_length(recording.duration_s))
-        if _refused(findings):
-            return Examined(mono, (), tuple(findings))
+        flaw = checks.check_sound(sound.peak(mono))
+        if flaw is None and recording.duration_s < checks.SHORTEST_S:
+            flaw = checks.check_length(recording.duration_s)
+        if flaw is not None:
+            return Examined(mono, (), (flaw,))
         # Silero hears a quiet recording better when it is louder.
         audible, _ = sound.levelled(mono, SAMPLE_RATE_HZ)
         whole = map_speech(resampled(audible, SAMPLE_RATE_HZ, LISTENING_HZ))
-        findings.append(checks.check_speech(whole.speech_s, whole.share))
-        if _refused(findings):
+        findings = [checks.check_speech(whole.speech_s, whole.share)]
+        if findings[-1].grade == "refused":
             return Examined(mono, (), tuple(findings))
         trimmed, trimming = _trimmed(mono, *whole.bounds_s)
         audio, gain_db = sound.levelled(trimmed, SAMPLE_RATE_HZ)
         steps = (trimming, _levelling(gain_db), f"made {SAMPLE_RATE_HZ:,} Hz, mono")
         findings.append(checks.check_length(len(audio) / SAMPLE_RATE_HZ))
-        if _refused(findings):
+        if findings[-1].grade == "refused":
             return Examined(audio, steps, tuple(findings))
         return self._listen(recording, audio, steps, findings, text)
 
@@ -164,10 +164,6 @@ class Examiner:
         if text is not None:
             findings.append(checks.check_words(compare(text, transcript.text)))
         return Examined(audio, steps, tuple(findings), transcript.text, voice)
-
-
-def _refused(findings: list[Finding]) -> bool:
-    return findings[-1].grade == "refused"
 
 
 def _trimmed(
