@@ -29,10 +29,14 @@ class Mimi(nn.Module):
         config: The shape. Build on the meta device to look at names and shapes only.
     """
 
+    whole_decoder: nn.Module | None
+    """Decodes a step in one call, where there is something that can."""
+
     def __init__(self, config: MimiConfig) -> None:
         super().__init__()
         hidden = config.hidden_size
         self.config = config
+        self.whole_decoder = None
         self.encoder = seanet.encoder(config)
         self.encoder_transformer = Transformer(config, _POSITIONS * _ENCODE_FRAMES)
         self.downsample = ReplicatingConv1d(
@@ -87,6 +91,10 @@ class Mimi(nn.Module):
         Returns:
             [batch, frame_samples] at 24 kHz, in the weights' dtype.
         """
+        if self.whole_decoder is not None:
+            sound = self.whole_decoder(codes, state, active)
+            state.steps.add_(active)
+            return sound
         tails = iter(state.tails)
         x = self.quantizer.decode(torch.where(active[:, None], codes, 0))
         x = self.upsample.step(x[:, :, None], tails, active)

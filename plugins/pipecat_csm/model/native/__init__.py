@@ -12,6 +12,7 @@ import torch
 
 from pipecat_csm.errors import CSMError
 from pipecat_csm.model.csm import CSMModel
+from pipecat_csm.model.native.codec import NativeDecoder
 from pipecat_csm.model.native.library import kernels
 from pipecat_csm.model.native.modules import (
     NativeFrame,
@@ -21,21 +22,28 @@ from pipecat_csm.model.native.modules import (
 )
 from pipecat_csm.model.native.packing import Format
 
-__all__ = ["Format", "NativeFrame", "NativeHeads", "NativeLinear", "NativeTransformer"]
+__all__ = [
+    "Format",
+    "NativeDecoder",
+    "NativeFrame",
+    "NativeHeads",
+    "NativeLinear",
+    "NativeTransformer",
+]
 __all__ += ["accelerate"]
 
 logger = logging.getLogger(__name__)
 
 
 def accelerate(model: CSMModel, form: Format = "bfloat16") -> bool:
-    """Replaces the transformers and the heads by packed ones, part by part.
+    """Replaces the transformers, the heads and the codec's decoder by packed ones, part by part.
 
     In int8 and int4 what a matrix multiplies is rounded too: to 8 bits, with a scale for 32
     columns, as llama.cpp does.
 
     Args:
-        model: Loaded and finished, on a CPU and in bfloat16. The embeddings, the norms and the
-            codec stay as they are.
+        model: Loaded and finished, on a CPU and in bfloat16. The embeddings and the norms stay as
+            they are, and the codec is in float32 whatever the form is.
         form: Of the matrices.
 
     Returns:
@@ -68,4 +76,6 @@ def accelerate(model: CSMModel, form: Format = "bfloat16") -> bool:
         model.depth_inputs.view(config.codebooks - 1, config.audio_vocab_size, -1),
         config.codec.codebook_size,
     )
+    if NativeDecoder.fits(model.mimi):
+        model.mimi.whole_decoder = NativeDecoder(model.mimi)
     return True

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include "codec_transformer.h"
 #include "frame.h"
 #include "pack.h"
 
@@ -120,6 +121,21 @@ void csm_frame(const FrameMaker* maker, const Cache* cache, const Sampling* samp
   if (running.empty()) return;
   Frame frame(*maker, *cache, *sampling, running, threads);
   together(threads, [&](const Team& team) { frame.run(team, hidden, codes); });
+}
+
+// A frame's sound [streams, samples] from codes [streams, codebooks], of the streams that are active;
+// that of others is 0.
+void csm_decode(const Mimi* mimi, const MimiState* state, const int64_t* codes,
+                const uint8_t* active, int64_t streams, int64_t samples, float* sound,
+                int threads) {
+  std::memset(sound, 0, 4 * streams * samples);
+  std::vector<int64_t> running;
+  for (int64_t stream = 0; stream < streams; ++stream)
+    if (active[stream]) running.push_back(stream);
+  if (running.empty()) return;
+  MimiDecoder decoder(*mimi, *state, running);
+  decoder.prepare();
+  together(threads, [&](const Team& team) { decoder.run(team, codes, sound); });
 }
 
 }  // extern "C"
