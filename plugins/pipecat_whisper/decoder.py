@@ -11,6 +11,7 @@ stopping at the first pause; where it stops there all the same, the rest is deco
 import time
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from faster_whisper import WhisperModel
@@ -90,6 +91,38 @@ class Decoder:
             return _joined(transcript, rest)
         return self._decode_fully(audio, transcript.language, prompt, hotwords, started)
 
+    def find_words(
+        self, audio: np.ndarray, text: str, *, language: str
+    ) -> tuple[tuple[str, float], ...]:
+        """Where the words of a known text begin, by the decoder's attention to the audio.
+
+        Args:
+            audio: float32 [samples] at 16 kHz, in [-1, 1], at most 30 s.
+            text: What is said in it.
+            language: Whisper's code.
+
+        Returns:
+            Each word of the text as it is written, with its second.
+        """
+        model = self._model
+        features = model.feature_extractor(audio)
+        window_s = self._window_s(len(audio) / SAMPLE_RATE_HZ)
+        encoded = model.encode(_padded(features, window_s))
+        tokenizer, _ = self._tokenizer(language)
+        tokens = tokenizer.encode(f" {' '.join(text.split())}")
+        frames = min(features.shape[1] - 1, int(window_s * _FRAMES_PER_S))
+        # It takes a batch, whatever it is annotated to take.
+        batch: Any = [tokens]
+        [parts] = model.find_alignment(tokenizer, batch, encoded, frames)
+        starts = [float(part["start"]) for part in parts if part["word"].startswith(" ")]
+        # Where attention wanders off the end, the rest begins there.
+        words = text.split()
+        starts += [len(audio) / SAMPLE_RATE_HZ] * (len(words) - len(starts))
+        return tuple(zip(words, starts, strict=False))
+
+    def _window_s(self, duration_s: float) -> float:
+        return min(FULL_WINDOW_S, max(self._min_window_s, duration_s + _END_S))
+
     def _decode_short(
         self,
         audio: np.ndarray,
@@ -100,7 +133,7 @@ class Decoder:
     ) -> Transcript:
         model = self._model
         duration_s = len(audio) / SAMPLE_RATE_HZ
-        window_s = min(FULL_WINDOW_S, max(self._min_window_s, duration_s + _END_S))
+        window_s = self._window_s(duration_s)
         encoded = model.encode(_padded(model.feature_extractor(audio), window_s))
         if language is None:
             language = self._detect(encoded)

@@ -2,16 +2,20 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from faster_whisper import WhisperModel
 from loguru import logger
 
-from pipecat_whisper.decoder import SAMPLE_RATE_HZ, Decoder
+from pipecat_whisper.decoder import FULL_WINDOW_S, SAMPLE_RATE_HZ, Decoder
 from pipecat_whisper.transcript import Transcript
+
+Result = TypeVar("Result")
 
 
 class WhisperEngineError(RuntimeError):
@@ -105,8 +109,39 @@ class WhisperEngine:
             EngineBusyError: For an interim, all decoders are busy; for a final, too many wait.
             WhisperEngineError: The engine is closed, or the model failed.
         """
-        future = self._admit(audio, language, prompt, hotwords, priority == "final")
-        return await asyncio.wrap_future(future)
+        final = priority == "final"
+        decode = partial(
+            self._decoder.decode,
+            audio,
+            language=language,
+            prompt=prompt,
+            hotwords=hotwords,
+            retry=final,
+        )
+        return await asyncio.wrap_future(self._admit(decode, final))
+
+    async def words(
+        self, audio: np.ndarray, *, language: str | None = "en"
+    ) -> tuple[tuple[str, float], ...]:
+        """What is said in `audio`, word by word, with the second at which each begins.
+
+        Waits for its turn twice, as a final does: to hear the words, and to find them.
+
+        Args:
+            audio: float32 [samples] at 16 kHz, mono, in [-1, 1], at most 30 s.
+            language: Whisper's code, or None to detect it.
+
+        Raises:
+            EngineBusyError: Too many wait.
+            WhisperEngineError: The audio is longer, the engine is closed, or the model failed.
+        """
+        if len(audio) > FULL_WINDOW_S * SAMPLE_RATE_HZ:
+            raise WhisperEngineError(f"Words are only found in up to {FULL_WINDOW_S:.0f} s.")
+        heard = await self.transcribe(audio, language=language)
+        if not heard.is_speech():
+            return ()
+        find = partial(self._decoder.find_words, audio, heard.text, language=heard.language)
+        return await asyncio.wrap_future(self._admit(find, True))
 
     def close(self) -> None:
         """Takes no more work and fails what waits; a second time does nothing.
@@ -117,14 +152,7 @@ class WhisperEngine:
             self._closed = True
         self._pool.shutdown(wait=False)
 
-    def _admit(
-        self,
-        audio: np.ndarray,
-        language: str | None,
-        prompt: str | None,
-        hotwords: str | None,
-        final: bool,
-    ) -> Future[Transcript]:
+    def _admit(self, work: Callable[[], Result], final: bool) -> Future[Result]:
         room = self._max_concurrent + (self._max_waiting if final else 0)
         with self._lock:
             self._refuse_if_closed()
@@ -133,23 +161,14 @@ class WhisperEngine:
                     f"Speech recognition is overloaded: {self._admitted} decodes are under way."
                 )
             self._admitted += 1
-            future = self._pool.submit(self._decode, audio, language, prompt, hotwords, final)
+            future = self._pool.submit(self._run, work)
         future.add_done_callback(self._release)
         return future
 
-    def _decode(
-        self,
-        audio: np.ndarray,
-        language: str | None,
-        prompt: str | None,
-        hotwords: str | None,
-        final: bool,
-    ) -> Transcript:
+    def _run(self, work: Callable[[], Result]) -> Result:
         self._refuse_if_closed()
         try:
-            return self._decoder.decode(
-                audio, language=language, prompt=prompt, hotwords=hotwords, retry=final
-            )
+            return work()
         except Exception as error:
             raise WhisperEngineError(f"Speech recognition failed: {error}.") from error
 
@@ -157,7 +176,7 @@ class WhisperEngine:
         if self._closed:
             raise WhisperEngineError("Speech recognition is closed.")
 
-    def _release(self, _: Future[Transcript]) -> None:
+    def _release(self, _: Future[Any]) -> None:
         with self._lock:
             self._admitted -= 1
 

@@ -11,7 +11,7 @@ import pytest
 from pipecat_whisper import EngineBusyError, Transcript, WhisperEngine, WhisperEngineError
 from pipecat_whisper.decoder import Decoder
 
-from tests.plugins.pipecat_whisper.speech import QUESTION, bare, load
+from tests.plugins.pipecat_whisper.speech import QUESTION, bare, load, silence
 
 
 class GatedDecoder:
@@ -54,6 +54,23 @@ async def test_it_hears(engine: WhisperEngine):
     assert bare(transcript.text) == QUESTION
     assert transcript.duration_s == pytest.approx(2.56, abs=0.1)
     assert transcript.decode_s > 0
+
+
+async def test_it_finds_the_words_it_hears(engine: WhisperEngine):
+    question = load("question")
+    twice = np.concatenate([question, silence(1.0), question])
+    words = await engine.words(twice)
+    assert bare(" ".join(word for word, _ in words)) == f"{QUESTION} {QUESTION}"
+    starts = np.array([start_s for _, start_s in words])
+    assert np.all(np.diff(starts) >= 0)
+    second = len(question) / 16_000 + 1.0
+    assert starts[10:] - second == pytest.approx(starts[:10], abs=0.2)
+    assert await engine.words(silence(1.0)) == ()
+
+
+async def test_it_looks_for_words_in_one_window_only(engine: WhisperEngine):
+    with pytest.raises(WhisperEngineError, match="up to 30 s"):
+        await engine.words(silence(30.1))
 
 
 async def test_the_event_loop_runs_while_a_decode_does(engine: WhisperEngine, gated: GatedDecoder):
