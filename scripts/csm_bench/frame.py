@@ -7,18 +7,17 @@ from pipecat_csm.model.config import CSMConfig
 from pipecat_csm.model.csm import CSMModel
 from pipecat_csm.model.mimi import Mimi
 
-from scripts.csm_bench import machine
-from scripts.csm_bench.report import FLOOR, FRAME_MS, Row
+from scripts.csm_bench.bandwidth import bandwidth
+from scripts.csm_bench.report import FLOOR, Row
 from scripts.csm_bench.subject import Subject, lap, seat, silence, take
 from scripts.csm_bench.timing import timed, typical
 
 
 def measure_floor(subject: Subject) -> Iterator[Row]:
     """The time that reading alone takes, of a session with nothing resident."""
-    speed = machine.bandwidth(subject.settings)
+    speed = bandwidth(subject.settings)
     size = bytes_per_frame(subject.model, 0)
-    ms = size / speed * 1e3
-    figures = {"ms": ms, "rtf": ms / FRAME_MS, "bytes": size, "bytes_per_s": speed}
+    figures = {"ms": size / speed * 1e3, "bytes": size, "bytes_per_s": speed}
     yield Row("frame", FLOOR, figures, f"it reads {speed / 1e9:,.0f} GB/s")
 
 

@@ -1,4 +1,4 @@
-"""The machine: its name, its memory, and how fast it reads that."""
+"""The machine: its name, and its memory."""
 
 import datetime
 import os
@@ -11,11 +11,6 @@ import torch
 import transformers
 
 from scripts.csm_bench.settings import Settings
-from scripts.csm_bench.timing import timed
-
-# Larger than any cache; on a GPU large enough that starting a kernel is no part of the time.
-_CPU_FLOATS, _GPU_FLOATS = 2**28, 2**30
-_TINY_FLOATS = 2**24
 
 
 def about(settings: Settings) -> dict[str, Any]:
@@ -43,30 +38,6 @@ def name(settings: Settings) -> str:
         lines = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
         processor = lines[0].split(":")[1].strip() if lines else processor
     return f"{os.cpu_count()} cores of {processor}, {torch.get_num_threads()} threads"
-
-
-def bandwidth(settings: Settings) -> float:
-    """Bytes per second that the device reads from its memory, at best."""
-    cpu, gpu = (_TINY_FLOATS,) * 2 if settings.tiny else (_CPU_FLOATS, _GPU_FLOATS)
-    speed = _reading_speed(gpu if settings.cuda else cpu, settings.device)
-    if settings.cuda:
-        # What was read is no part of what the model takes.
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(settings.device)
-    return speed
-
-
-def _reading_speed(floats: int, device: str) -> float:
-    data = torch.ones(floats, device=device)
-    # To start a kernel and to wait for it takes time of its own.
-    at_once = 1 if data.is_cpu else 10
-
-    def read() -> None:
-        for _ in range(at_once):
-            data.sum()
-
-    best_ms = min(timed(read, 10, device))
-    return at_once * data.numel() * data.element_size() / best_ms * 1e3
 
 
 def free_bytes(settings: Settings) -> int:

@@ -67,7 +67,7 @@ def plan(settings: Settings, *, reference: bool) -> list[Job]:
     jobs = [Job(first, whole)]
     if reference:
         jobs.append(Job("eager", (TRANSFORMERS,)))
-    jobs.append(Job(first, ("sessions",)))
+    jobs.append(Job(first, ("floor", "sessions")))
     if reference:
         jobs.append(Job("static", (TRANSFORMERS,)))
     jobs += [Job(variant, ("start", "frames", "work", "memory")) for variant in others]

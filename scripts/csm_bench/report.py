@@ -3,11 +3,12 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 FRAME_MS = 80.0
+FLOOR = "what the memory allows"
 
 Figure = float | int | bool
 
@@ -51,7 +52,7 @@ class Report:
             path: Written after every change, so that a run that is killed keeps its figures.
         """
         self.about = dict(about)
-        self.rows: list[Row] = []
+        self._rows: list[Row] = []
         self.left_out: list[str] = []
         self._path = path
         self._save()
@@ -62,22 +63,28 @@ class Report:
         data = json.loads(path.read_text())
         rows, left_out = data.pop("rows"), data.pop("left_out")
         report = cls(data)
-        report.rows, report.left_out = [Row.of(row) for row in rows], left_out
+        report._rows, report.left_out = [Row.of(row) for row in rows], left_out
         return report
 
+    @property
+    def rows(self) -> list[Row]:
+        """All of them, each set against the floor and against real time."""
+        floor = next((row for row in self._rows if row.what == FLOOR), None)
+        return [_compared(row, floor) for row in self._rows]
+
     def add(self, row: Row) -> Row:
-        """Adds a row, and how far it is above the floor, where that is known."""
-        figures = dict(row.figures)
-        if "ms" in figures and row.section == "frame":
-            figures["rtf"] = figures["ms"] / FRAME_MS
-        floor = next((r.figures for r in self.rows if r.what == FLOOR), None)
-        if floor is not None and "bytes" in figures and "ms" in figures:
-            floor_ms = figures["bytes"] / floor["bytes_per_s"] * 1e3
-            figures |= {"floor_ms": floor_ms, "times_floor": figures["ms"] / floor_ms}
-        row = Row(row.section, row.what, figures, row.note)
-        self.rows.append(row)
+        """Adds a row; returns it as it is among the others.
+
+        Of several floors the lowest counts: the machine may be shared, and does not read faster
+        than it can.
+        """
+        places = [i for i, known in enumerate(self._rows) if known.what == row.what == FLOOR]
+        if not places:
+            self._rows.append(row)
+        elif row.figures["ms"] < self._rows[places[0]].figures["ms"]:
+            self._rows[places[0]] = row
         self._save()
-        return row
+        return next(known for known in reversed(self.rows) if known.what == row.what)
 
     def leave_out(self, what: str) -> None:
         """Notes what there was no time for."""
@@ -97,4 +104,11 @@ class Report:
             os.replace(beside, self._path)
 
 
-FLOOR = "what the memory allows"
+def _compared(row: Row, floor: Row | None) -> Row:
+    figures = dict(row.figures)
+    if row.section == "frame" and "ms" in figures:
+        figures["rtf"] = figures["ms"] / FRAME_MS
+    if floor is not None and floor.what != row.what and "bytes" in figures and "ms" in figures:
+        floor_ms = figures["bytes"] / floor.figures["bytes_per_s"] * 1e3
+        figures |= {"floor_ms": floor_ms, "times_floor": figures["ms"] / floor_ms}
+    return replace(row, figures=figures)

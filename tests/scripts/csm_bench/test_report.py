@@ -27,6 +27,15 @@ def test_a_row_is_set_against_the_floor_by_the_bytes_that_it_reads():
     assert row.figures["rtf"] == pytest.approx(0.15)
 
 
+def test_the_lowest_floor_counts_for_the_rows_before_it_too():
+    report = Report({})
+    report.add(Row("frame", FLOOR, {"ms": 4.0, "bytes_per_s": 1e9}))
+    report.add(Row("frame", "graph", {"ms": 12.0, "bytes": 4_000_000}))
+    report.add(Row("frame", FLOOR, {"ms": 2.0, "bytes_per_s": 2e9}))
+    report.add(Row("frame", FLOOR, {"ms": 3.0, "bytes_per_s": 1.5e9}))
+    assert [row.figures.get("times_floor") for row in report.rows] == [None, pytest.approx(6.0)]
+
+
 def test_without_a_floor_a_row_stands_alone():
     row = Report({}).add(Row("frame", "graph", {"ms": 12.0, "bytes": 3_000_000}))
     assert "times_floor" not in row.figures
