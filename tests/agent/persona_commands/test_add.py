@@ -4,10 +4,12 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -236,7 +238,8 @@ class Terminal:
         the answer is noticed only with the next key."""
         while self.process.poll() is None:
             self.type("\x03")
-            time.sleep(0.2)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(3)
 
     def close(self) -> int:
         """Waits for the end of the command; returns its exit code."""
@@ -304,5 +307,6 @@ def test_who_leaves_leaves_nothing_behind(terminal, own, mine):
     at = terminal("add", "bob", "--audio", mine, "--yes")
     at.wait_for("Consent: ")
     at.interrupt()
-    assert at.close() == 130
+    # Or by a second Ctrl-C while it was ending.
+    assert at.close() in {130, -signal.SIGINT}
     assert not own.exists()
