@@ -1,0 +1,223 @@
+"""CSM as a Pipecat voice: every reply is conditioned on how both speakers sounded."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from loguru import logger
+from pipecat.audio.utils import create_stream_resampler
+from pipecat.frames.frames import ErrorFrame, Frame, TTSAudioRawFrame
+from pipecat.processors.frame_processor import FrameProcessorSetup
+from pipecat.services.settings import TTSSettings
+from pipecat.services.tts_service import TTSService
+from pipecat.utils.tracing.service_decorators import traced_tts
+from pipecat.utils.types import NOT_GIVEN, NotGiven, is_given, require_given
+
+from pipecat_csm.engine.runner import SamplingOptions
+from pipecat_csm.engine.speech import Frame as SpeechFrame
+from pipecat_csm.engine.speech import Speech
+from pipecat_csm.errors import CSMError, TextError
+from pipecat_csm.model.config import SAMPLE_RATE_HZ
+from pipecat_csm.segment import Segment
+from pipecat_csm.services.conversation import CSMConversation
+from pipecat_csm.services.word_times import Voice, WordTimes
+from pipecat_csm.text import normalise, split
+
+# What a reply waits for the caller's Segment. It is there within tens of milliseconds, or not at
+# all.
+_CALLER_S = 1.0
+# Pipecat closes a reply that has had no audio for this long; a CPU may take its time.
+_SILENCE_TIMEOUT_S = 60.0
+_NOTHING_SAID_S = 0.1
+
+Voices = Mapping[str, Sequence[Segment]]
+
+
+@dataclass
+class CSMTTSSettings(TTSSettings):
+    """Settings of `CSMTTSService`; each can be changed while it runs.
+
+    ``voice`` is a name among the voices that the service was given. What CSM speaks besides English
+    is for its weights to say, so ``language`` changes nothing.
+
+    Parameters:
+        temperature: 0 is greedy; Sesame's own is 0.9.
+        top_k: How many codes each is drawn from; 0 is all.
+        seed: The same seed says the same in the same conversation.
+    """
+
+    temperature: float | NotGiven = field(default_factory=lambda: NOT_GIVEN)
+    top_k: int | NotGiven = field(default_factory=lambda: NOT_GIVEN)
+    seed: int | NotGiven = field(default_factory=lambda: NOT_GIVEN)
+
+
+class CSMTTSService(TTSService):
+    """Speaks with a shared CSM engine, sentence by sentence, in one session per conversation."""
+
+    Settings = CSMTTSSettings
+    _settings: CSMTTSSettings  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __init__(
+        self,
+        *,
+        conversation: CSMConversation,
+        voices: Voices,
+        settings: CSMTTSSettings | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Makes the service of one conversation; it takes its slot in `setup`.
+
+        Args:
+            conversation: Which the taps share.
+            voices: By name, the reference Segments of each: recordings of the voice, with their
+                words. Of one without any, CSM invents the voice.
+            settings: The first voice, Sesame's sampling and a seed of 0 by default.
+            **kwargs: Passed to Pipecat's `TTSService`.
+
+        Raises:
+            ValueError: There is no voice, or none of that name.
+        """
+        if not voices:
+            raise ValueError("CSMTTSService needs a voice; one without references is enough.")
+        defaults = self.Settings(
+            model="csm-1b",
+            voice=next(iter(voices)),
+            language=None,
+            temperature=0.9,
+            top_k=50,
+            seed=0,
+        )
+        if settings is not None:
+            defaults.apply_update(settings)
+        super().__init__(
+            push_start_frame=True,
+            push_stop_frames=True,
+            push_text_frames=False,
+            stop_frame_timeout_s=_SILENCE_TIMEOUT_S,
+            settings=defaults,
+            **kwargs,
+        )
+        self._conversation, self._voices = conversation, voices
+        self._check_voice(defaults)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="csm-reply")
+        self._pcm_resampler = create_stream_resampler()
+        self._manner: Voice | None = None  # how it speaks, learned from sentence to sentence
+
+    def can_generate_metrics(self) -> bool:
+        """Reports that metrics are generated."""
+        return True
+
+    async def setup(self, setup: FrameProcessorSetup) -> None:
+        """Takes a slot of the engine, and has it read the voice."""
+        await super().setup(setup)
+        try:
+            await self._open()
+        except CSMError as error:
+            await self.push_error(str(error), exception=error, force_treat_as_permanent=True)
+
+    async def cleanup(self) -> None:
+        """Gives the slot back; a second time does nothing."""
+        await super().cleanup()
+        await self._conversation.close()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    @traced_tts
+    async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
+        """Speaks a text.
+
+        Args:
+            text: What to say, after text transforms.
+            context_id: The reply it belongs to.
+
+        Yields:
+            Sound at the pipeline's rate in frames of 80 ms, or an `ErrorFrame`.
+        """
+        await self.start_tts_usage_metrics(text)
+        if not await self._conversation.caller.settled(_CALLER_S):
+            logger.warning(f"{self}: the reply does not wait longer for how the caller sounded.")
+        spoken = False
+        try:
+            for piece in _pieces(text):
+                async for frame in self._speak(piece, context_id):
+                    spoken = True
+                    yield frame
+        except CSMError as error:
+            yield ErrorFrame(error=str(error), exception=error)
+        if not spoken:
+            # Pipecat takes a reply without audio for a fault.
+            nothing = b"\0\0" * int(_NOTHING_SAID_S * self.sample_rate)
+            yield TTSAudioRawFrame(nothing, self.sample_rate, 1, context_id=context_id)
+
+    async def _speak(self, text: str, context_id: str) -> AsyncGenerator[Frame]:
+        speech, begins_s = await self._conversation.speak(text, context_id)
+        words, taken = WordTimes(text, self._manner), 0
+        try:
+            while (frame := await self._taken(speech)) is not None:
+                taken += 1
+                await self._announce(words.feed(frame.audio), begins_s, context_id)
+                pcm = (np.clip(frame.audio, -1.0, 1.0) * 32767).astype("<i2").tobytes()
+                if self.sample_rate != SAMPLE_RATE_HZ:
+                    pcm = await self._pcm_resampler.resample(pcm, SAMPLE_RATE_HZ, self.sample_rate)
+                if pcm:
+                    yield TTSAudioRawFrame(pcm, self.sample_rate, 1, context_id=context_id)
+            await self._announce(words.finish()[words.announced :], begins_s, context_id)
+            self._manner = words.voice
+            if speech.runaway is not None:
+                logger.warning(f"{self}: CSM ran away on {text[:40]!r}: {speech.runaway}; cut off.")
+        finally:
+            self._conversation.spoken(context_id, text, speech, taken, words.words_until)
+
+    async def _taken(self, speech: Speech) -> SpeechFrame | None:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, speech.take)
+
+    async def _announce(
+        self, words: Sequence[tuple[str, float]], begins_s: float, context_id: str
+    ) -> None:
+        if words:
+            times = [(word, begins_s + start_s) for word, start_s in words]
+            await self.add_word_timestamps(times, context_id)
+
+    async def _update_settings(self, delta: TTSSettings) -> dict[str, Any]:
+        try:
+            self._check_voice(delta)
+        except ValueError as error:
+            await self.push_error(f"{error} The voice stays as it was.")
+            return {}
+        changed = await super()._update_settings(delta)
+        if "voice" in changed:
+            try:
+                await self._open()
+            except CSMError as error:
+                await self.push_error(str(error), exception=error)
+        elif changed:
+            self._conversation.resample(self._sampling())
+        return changed
+
+    async def _open(self) -> None:
+        voice = str(require_given(self._settings.voice, "CSM voice"))
+        await self._conversation.open(self._voices[voice], self._sampling())
+
+    def _sampling(self) -> SamplingOptions:
+        settings = self._settings
+        return SamplingOptions(
+            temperature=float(require_given(settings.temperature, "temperature")),
+            top_k=int(require_given(settings.top_k, "top_k")),
+            seed=int(require_given(settings.seed, "seed")),
+        )
+
+    def _check_voice(self, settings: TTSSettings) -> None:
+        if is_given(settings.voice) and settings.voice not in self._voices:
+            raise ValueError(
+                f"There is no voice {settings.voice!r}; there are {', '.join(self._voices)}."
+            )
+
+
+def _pieces(text: str) -> list[str]:
+    """What can be spoken of a text, a Segment each; nothing of emoji alone."""
+    try:
+        return split(normalise(text))
+    except TextError:
+        return []
