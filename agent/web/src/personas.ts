@@ -2,7 +2,7 @@ import type { Persona, Personas } from "./api";
 import { make } from "./dom";
 
 /** One accent hue (OKLCH degrees) per persona, in the order in which the server lists them. */
-const HUES = [277, 168, 42, 345, 225, 105];
+const HUES = [277, 168, 42, 345, 225, 105, 310, 195, 70];
 
 /** The cards to choose a persona from: radio buttons, so that arrow keys work by themselves. */
 export class PersonaPicker {
