@@ -75,7 +75,13 @@ inline Floats<16> fused(Floats<16> a, Floats<16> b, Floats<16> c) {
 
 template <int N>
 inline Floats<N> splat(float x) {
-  return Floats<N>{} + x;
+  // Not 0 + x, which would be a sum, for the sake of -0.
+  if constexpr (N == 4)
+    return Floats<N>{x, x, x, x};
+  else if constexpr (N == 8)
+    return Floats<N>{x, x, x, x, x, x, x, x};
+  else
+    return Floats<N>{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
 }
 
 template <int N>
@@ -191,21 +197,23 @@ inline uint16_t to_bfloat16(float x) {
 
 inline float rounded_to_bfloat16(float x) { return from_bfloat16(to_bfloat16(x)); }
 
+inline Floats<kNative> load_native_bfloat16(const uint16_t* from) {
+#if defined(CSM_AVX512)
+  const __m256i half = _mm256_loadu_si256((const __m256i*)from);
+  return (Floats<16>)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
+#elif defined(CSM_AVX2)
+  const __m128i half = _mm_loadu_si128((const __m128i*)from);
+  return (Floats<8>)_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16);
+#else
+  Floats<4> y;
+  for (int i = 0; i < 4; ++i) y[i] = from_bfloat16(from[i]);
+  return y;
+#endif
+}
+
 inline Floats16 load_bfloat16(const uint16_t* from) {
   Floats16 y;
-#if defined(CSM_AVX512)
-  __m256i half = _mm256_loadu_si256((const __m256i*)from);
-  y.part[0] = (Floats<16>)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
-#elif defined(CSM_AVX2)
-  CSM_EACH {
-    __m128i half = _mm_loadu_si128((const __m128i*)(from + i * kNative));
-    y.part[i] = (Floats<8>)_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16);
-  }
-#else
-  float lanes[kLanes];
-  for (int i = 0; i < kLanes; ++i) lanes[i] = from_bfloat16(from[i]);
-  y = load16(lanes);
-#endif
+  CSM_EACH y.part[i] = load_native_bfloat16(from + i * kNative);
   return y;
 }
 

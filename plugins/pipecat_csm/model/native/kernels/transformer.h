@@ -236,7 +236,8 @@ inline void attend_rows(const Team& team, const Stack& s, const Cache& cache, in
     const int64_t base = layer * cache.layer + rows[tile.begin].slot * cache.slot + kv * dims;
     Queries q{0, {}, {}, {}};
     auto flush = [&] {
-      attend_any(q, cache.keys + base, cache.values + base, cache.position, dims, scratch);
+      attend(q, {cache.keys + base, cache.position, dims},
+             {cache.values + base, cache.position, dims}, scratch);
       q.count = 0;
     };
     for (int64_t r = tile.begin; r < tile.end; ++r)
