@@ -1,6 +1,7 @@
 """One engine for all conversations of these tests."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ SESSIONS = 3
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A tiny CSM whose frames are 80 ms, as the real one's are."""
-    shape = {"codec_config": {"upsampling_ratios": [8, 6, 5, 4]}}
+    shape: dict[str, Any] = {"codec_config": {"upsampling_ratios": [8, 6, 5, 4]}}
     folder = save_tiny(tiny_csm(**shape), tmp_path_factory.mktemp("csm"))
     checkpoint = load_checkpoint(folder)
     assert checkpoint.config.codec.frame_samples == 1920
