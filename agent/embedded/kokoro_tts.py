@@ -44,8 +44,8 @@ Wanted = tuple[str, str, float, Accent | None]
 class KokoroTTSSettings(TTSSettings):
     """Settings of `KokoroTTSService`; each can be changed while it runs.
 
-    ``voice`` is one of `Kokoro.voices`. ``language`` is English: ``en-US`` or ``en-GB`` for an
-    accent, or ``en`` for the voice's own.
+    ``voice`` is one of `Kokoro.voices`, or a blend of them. ``language`` is English: ``en-US`` or
+    ``en-GB`` for an accent, or ``en`` for the voice's own.
 
     Parameters:
         speed: 0.5 to 2; 1.0 is the voice's own.

@@ -29,7 +29,8 @@ def peak(samples: NDArray[np.float32]) -> float:
 def clipped_share(samples: NDArray[np.float32]) -> float:
     """The share of samples in flat tops, 0 to 1.
 
-    Relative to the recording's own peak: what was clipped may have been made quieter since.
+    Relative to the recording's own peak: what was clipped may have been made quieter since. What
+    was resampled since, or made an MP3, has round tops again and is not found.
 
     Args:
         samples: float32 [samples, channels], not resampled, which would round the tops.
