@@ -83,6 +83,8 @@ def load_csm_1b(
             progress=progress and partial(progress, "loading"),
         )
         _prepare(loaded.model, quantize, native=compile in (None, True))
+        if loaded.model.whole_frame is not None:
+            kind = "none"  # our own kernels leave a compiler nothing to do
         runner = ready_runner(
             loaded.model, kind, sessions=max_sessions, spares=spares, progress=progress
         )

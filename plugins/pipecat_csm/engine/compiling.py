@@ -75,6 +75,8 @@ def compiled_step(model: CSMModel, kind: Compile) -> Step:
 
 def uncompile(model: CSMModel) -> None:
     """Has the model's parts run as they are written."""
+    if model.whole_frame is not None:
+        return  # made of our own kernels, of which nothing was compiled
     for layer in model.backbone.layers:
         layer._compiled_call_impl = None
     for part, name in _parts(model, model.audio_embeddings.weight.device):

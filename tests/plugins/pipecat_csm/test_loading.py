@@ -3,8 +3,10 @@
 import pytest
 import torch
 from pipecat_csm import load_csm_1b, loading
+from pipecat_csm.engine.compiling import uncompile
 from pipecat_csm.errors import DeviceError
 from pipecat_csm.loading import ready_runner
+from pipecat_csm.model.native.library import kernels
 from pipecat_csm.model.step import step
 
 from tests.plugins.pipecat_csm.tiny import save_tiny, tiny_csm
@@ -27,6 +29,24 @@ def test_a_cpu_compiles_nothing_unless_asked(folder):
     ) as generator:
         assert len(generator.generate("Hello.", 0, max_audio_length_ms=400)) > 0
     assert set(told) == {"loading"}
+
+
+@pytest.mark.parametrize("compile", [None, True])
+def test_on_a_cpu_quantised_weights_are_read_by_our_own_kernels(folder, compile, monkeypatch):
+    if kernels() is None:
+        pytest.skip("no compiler here")
+    # Inductor is not even asked.
+    monkeypatch.setattr(loading, "trouble_with_compiler", lambda device: pytest.fail("asked"))
+    with load_csm_1b("cpu", checkpoint=folder, quantize="int4", compile=compile) as generator:
+        assert generator.checkpoint.model.whole_frame is not None
+        assert len(generator.generate("Hello.", 0, max_audio_length_ms=400)) > 0
+        uncompile(generator.checkpoint.model)
+
+
+def test_without_compiling_torchs_kernels_read_them(folder):
+    with load_csm_1b("cpu", checkpoint=folder, quantize="int8", compile=False) as generator:
+        assert generator.checkpoint.model.whole_frame is None
+        assert len(generator.generate("Hello.", 0, max_audio_length_ms=400)) > 0
 
 
 def test_what_is_compiled_is_warmed_up_before_anybody_speaks(model, monkeypatch):
