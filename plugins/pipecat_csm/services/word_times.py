@@ -42,7 +42,7 @@ _QUOTES = "\"”’»')]}*_"
 _WEAK_LENGTH, _LAST_LENGTH = 0.7, 1.3
 
 # What is assumed of a voice, and how far off that may be; and how much of it makes it known.
-_PACE, _SPREAD, _SPREAD_KNOWN = 1.1, 0.2, 0.12
+_PACE, _SPREAD, _SPREAD_KNOWN = 1.15, 0.2, 0.12
 _KNOWN_S, _MEMORY_S = 2.0, 20.0
 # A voice that was once loud may speak softly now.
 _SOFTER_DB = 6.0
@@ -57,7 +57,7 @@ class Voice:
     """What is known of how a voice speaks; what it learns goes from Segment to Segment.
 
     Attributes:
-        pace: A factor of how long its sounds last: 1.2 is slower than 1.1, which is usual.
+        pace: A factor of how long its sounds last: 1.3 is slower than 1.15, which is usual.
         level_db: Of its loudest 0.1 s, in dBFS.
         heard_s: How long it was listened to.
     """
@@ -93,7 +93,7 @@ class WordTimes:
         """What is known of the voice; `finish` adds what it has learned."""
         self._text = text
         self._tokens = [found.span() for found in re.finditer(r"\S+", text)]
-        words, self._word_of_token = _expected([text[slice(*span)] for span in self._tokens])
+        words, self._word_of_token = expected([text[slice(*span)] for span in self._tokens])
         known = self.voice.heard_s >= _KNOWN_S
         self._alignment = Alignment(
             words, pace=self.voice.pace, spread=_SPREAD_KNOWN if known else _SPREAD
@@ -153,11 +153,11 @@ class WordTimes:
         if not self._finished:
             self._finished = True
             self._loudness.feed(np.zeros(round(HOP_S * SAMPLE_RATE_HZ), np.float32))
-            self._starts, pace = self._smoothed(complete=True)
+            self._starts, rate = self._smoothed(complete=True)
             speech_s = float(self._starts[-1] - self._starts[0])
             if speech_s > 0.0:
                 self.voice = self.voice.after(
-                    self.voice.pace * pace, self._loudness.level_db, speech_s
+                    self.voice.pace * rate, self._loudness.level_db, speech_s
                 )
         starts = self._starts_now()[self._word_of_token]
         return [(self._word(i), float(start_s)) for i, start_s in enumerate(starts)]
@@ -184,7 +184,8 @@ class WordTimes:
             or self._alignment.begun(self._beliefs[-1])[self._word_of_token[token]] <= _SURE
         ):
             return []
-        begun, _ = self._alignment.smoothed(self._beliefs, np.array(self._fits), complete=False)
+        backward = self._alignment.backward(self._beliefs, np.array(self._fits), complete=False)
+        begun = np.array([self._alignment.begun(belief) for belief in backward])[::-1]
         begun = begun[:known] > _LIKELY
         first_hop = self._hops - len(self._beliefs)
         words: list[tuple[str, float]] = []
@@ -204,24 +205,28 @@ class WordTimes:
         return self._starts
 
     def _smoothed(self, *, complete: bool) -> tuple[Floats, float]:
-        """The starts in the light of everything that was heard, and the factor of the pace."""
+        """The starts in the light of all that was heard, and by what factor the pace was off."""
         fits = self._alignment.fit(self._loudness.as_known_now())
         beliefs: list[Floats] = []
         for fit in fits:
             beliefs.append(self._alignment.forward(beliefs[-1] if beliefs else None, fit))
-        begun, pace = self._alignment.smoothed(beliefs, fits, complete=complete)
-        # One hop more, in which whatever has not begun by then is taken to begin.
-        begun = np.concatenate([begun, np.ones((1, begun.shape[1]))])
+        # After one hop more, in which whatever has not begun by then is taken to begin.
+        begun = np.ones((len(fits) + 1, len(self._alignment.firsts)))
+        belief = None
+        backward = self._alignment.backward(beliefs, fits, complete=complete)
+        for hop, belief in zip(reversed(range(len(fits))), backward, strict=True):
+            begun[hop] = self._alignment.begun(belief)
+        rate = 1.0 if belief is None else self._alignment.rate(belief)
         hops = np.argmax(begun > _LIKELY, axis=0)
         never_s = self.duration_s if complete else np.inf
         starts = np.where(hops == len(fits), never_s, hops * HOP_S)
-        return np.minimum(np.maximum.accumulate(starts), never_s), pace
+        return np.minimum(np.maximum.accumulate(starts), never_s), rate
 
     def _word(self, token: int) -> str:
         return self._text[slice(*self._tokens[token])]
 
 
-def _expected(tokens: Sequence[str]) -> tuple[list[Word], NDArray[np.intp]]:
+def expected(tokens: Sequence[str]) -> tuple[list[Word], NDArray[np.intp]]:
     """The words that are spoken, and for each token the first of them that it has or precedes."""
     words: list[Word] = []
     word_of_token: list[int] = []
