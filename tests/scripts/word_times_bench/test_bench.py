@@ -21,7 +21,7 @@ from scripts.word_times_bench.measure import (
 )
 from scripts.word_times_bench.speech import Spoken, keep, kept, label_delays, sentences
 from scripts.word_times_bench.tables import figures, tables
-from tests.plugins.pipecat_csm.services.test_word_times import PHRASES, RATE_HZ, recording
+from tests.plugins.pipecat_csm.services.recordings import PHRASES, RATE_HZ, recording
 
 LATE_S = 0.045
 

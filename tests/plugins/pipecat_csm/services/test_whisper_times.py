@@ -7,7 +7,7 @@ import pytest
 from pipecat_csm.services.whisper_times import align_with_whisper
 from pipecat_csm.services.word_times import WordTimes
 
-from tests.plugins.pipecat_csm.services.test_word_times import RATE_HZ, longest_pause, recording
+from tests.plugins.pipecat_csm.services.recordings import RATE_HZ, longest_pause, recording
 
 TEXT = "He paid $5, then he left."
 ESTIMATE = [(word, 0.4 * i) for i, word in enumerate(TEXT.split())]

@@ -1,38 +1,22 @@
 """Words are announced as they begin, and where each began is known better at the end."""
 
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
 import pytest
-import soundfile
 import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipecat_csm.services.word_times import Voice, WordTimes
 
-from tests.talk import DATA
+from tests.plugins.pipecat_csm.services.recordings import (
+    PHRASES,
+    RATE_HZ,
+    longest_pause,
+    recording,
+)
 
-RATE_HZ = 24_000
 FRAME = 1_920
-
-# Two recordings with a pause between two phrases, and the word that follows it.
-PHRASES = [
-    ("speech", "Hello there. Can you tell me what the capital of France is?", "Can"),
-    ("speech_michael", "I went to the market. Then I bought some bread and apples.", "Then"),
-]
-
-
-@cache
-def recording(name: str) -> np.ndarray:
-    samples, rate_hz = soundfile.read(DATA / f"{name}.flac", dtype="float32")
-    return soxr.resample(samples, rate_hz, RATE_HZ)
-
-
-def longest_pause(audio: np.ndarray) -> tuple[float, float]:
-    loud = np.flatnonzero(np.abs(audio) > 0.02)
-    gap = int(np.argmax(np.diff(loud)))
-    return loud[gap] / RATE_HZ, loud[gap + 1] / RATE_HZ
 
 
 def frames(audio: np.ndarray, size: int = FRAME) -> list[np.ndarray]:
