@@ -82,7 +82,9 @@ class MimiDecoder {
   void lay_out();
   Signal signal(int64_t channels, int64_t before, int64_t time) {
     Signal s{nullptr, channels, before, time};
-    s.data = (float*)arena_.take(4 * count_ * (before + time) * padded(channels));
+    const int64_t bytes = 4 * count_ * (before + time) * padded(channels);
+    s.data = (float*)arena_.take(bytes);
+    if (s.data && padded(channels) != channels) std::memset(s.data, 0, bytes);
     return s;
   }
   int64_t rows(const Signal& s) const { return count_ * s.time; }

@@ -66,40 +66,47 @@ inline void MimiDecoder::place_keys(const Team& team, float* cache) {
   }
 }
 
+// q @ k for any number of dimensions.
+inline float dot(const float* q, const float* k, int64_t dims) {
+  Floats16 sum = splat16(0.0f);
+  int64_t d = 0;
+  for (; d + kLanes <= dims; d += kLanes) sum = fused16(load16(q + d), load16(k + d), sum);
+  float rest = 0.0f;
+  for (; d < dims; ++d) rest += q[d] * k[d];
+  return sum16(sum) + rest;
+}
+
 inline void MimiDecoder::attend(const Team& team, const float* cache) {
   const int64_t dims = m_.head_dim, ring = m_.capacity - 1, kept = 2 * m_.kv_heads;
   const float scale = 1.0f / std::sqrt(float(dims));
   const Range mine = team.share(rows(qkv_) * m_.heads);
-  std::vector<float> weights(m_.window);
+  std::vector<float> weights(up_to(m_.window, kLanes));
   for (int64_t at = mine.begin; at < mine.end; ++at) {
     const int64_t r = at / m_.heads, head = at % m_.heads, kv = head / (m_.heads / m_.kv_heads);
     const int64_t stream = streams_[r / kPositions];
     const int64_t position = state_.steps[stream] * kPositions + r % kPositions;
     const int64_t seen = position + 1 < m_.window ? position + 1 : m_.window;
-    const auto held = [&](int64_t j, int64_t of) {
-      const int64_t slot = (position + 1 - seen + j) % ring;
-      return cache + ((stream * m_.capacity + slot) * kept + of) * dims;
+    // The positions that are seen, oldest first, wherever in the ring they are.
+    const auto each = [&](int64_t of, const auto& work) {
+      int64_t slot = (position + 1 - seen) % ring;
+      for (int64_t j = 0; j < seen; ++j, slot = slot + 1 == ring ? 0 : slot + 1)
+        work(j, cache + ((stream * m_.capacity + slot) * kept + of) * dims);
     };
     const float* q = qkv_.row(r) + head * dims;
     float most = -INFINITY, total = 0.0f;
-    for (int64_t j = 0; j < seen; ++j) {
-      const float* k = held(j, kv);
-      float lanes[kLanes] = {};
-      int64_t d = 0;
-      for (; d + kLanes <= dims; d += kLanes)
-        for (int64_t i = 0; i < kLanes; ++i) lanes[i] += q[d + i] * k[d + i];
-      for (; d < dims; ++d) lanes[0] += q[d] * k[d];
-      weights[j] = sum16(load16(lanes)) * scale;
+    each(kv, [&](int64_t j, const float* k) {
+      weights[j] = dot(q, k, dims) * scale;
       most = weights[j] > most ? weights[j] : most;
-    }
+    });
+    for (int64_t j = seen; j < up_to(seen, kLanes); ++j) weights[j] = -INFINITY;
+    for (int64_t j = 0; j < seen; j += kLanes)
+      store16(&weights[j], exponential16(load16(&weights[j]) + splat16(-most)));
     float* to = mixed_.row(r) + head * dims;
     std::memset(to, 0, 4 * dims);
-    for (int64_t j = 0; j < seen; ++j) {
-      const float weight = std::exp(weights[j] - most);
-      const float* v = held(j, m_.kv_heads + kv);
-      total += weight;
-      for (int64_t d = 0; d < dims; ++d) to[d] += weight * v[d];
-    }
+    each(m_.kv_heads + kv, [&](int64_t j, const float* v) {
+      total += weights[j];
+      for (int64_t d = 0; d < dims; ++d) to[d] += weights[j] * v[d];
+    });
     for (int64_t d = 0; d < dims; ++d) to[d] /= total;
   }
 }

@@ -33,6 +33,7 @@ class Frame {
       lay_out(threads);
       if (round == 0) arena_.make();
     }
+    std::memset(w_.x, 0, 4 * 2 * count_ * w_.stride);  // What is behind a row's end stays 0.
     for (int64_t codebook = 0; codebook < maker.codebooks; ++codebook) {
       std::vector<Row> rows;
       // With the first code comes what the backbone made, a position before it.

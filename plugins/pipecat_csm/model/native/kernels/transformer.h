@@ -60,7 +60,9 @@ struct Layer {
         down(from.matrix(s.format, s.hidden, s.intermediate)) {}
 };
 
-// Memory that is made once and handed out piece by piece.
+// Memory that is handed out piece by piece, uninitialised. It is kept for a thread's next call, since
+// to ask the system for it and to give it back takes longer than some calls; so a thread has one
+// arena at a time.
 class Arena {
  public:
   void* take(int64_t bytes) {
@@ -70,18 +72,18 @@ class Arena {
   }
   // To be called between a first round of `take`, which only counts, and the second.
   void make() {
-    memory_.resize(used_ + 64);
-    base_ = (uint8_t*)up_to((int64_t)memory_.data(), 64);
+    static thread_local std::vector<uint8_t> memory;
+    if (int64_t(memory.size()) < used_ + 64) memory.resize(used_ + 64);
+    base_ = (uint8_t*)up_to((int64_t)memory.data(), 64);
     used_ = 0;
   }
 
  private:
-  std::vector<uint8_t> memory_;
   uint8_t* base_ = nullptr;
   int64_t used_ = 0;
 };
 
-// Room for so many rows; what is not set is 0.
+// Room for so many rows.
 inline Activations activations(Arena& arena, Format format, int64_t columns, int64_t rows) {
   Activations a{format, up_to(columns, kPadded), rows < kTile ? rows : int64_t(kTile), nullptr};
   a.data = (uint8_t*)arena.take(a.bytes(rows));
