@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -139,7 +139,13 @@ class CSMConversation:
             )
             return self._speech
 
-        reply.speech = await self._run(begin)
+        beginning = self._thread.submit(begin)
+        try:
+            reply.speech = await asyncio.wrap_future(beginning)
+        except asyncio.CancelledError:
+            # It may begin all the same, and nobody would take it.
+            beginning.add_done_callback(_cancel)
+            raise
         return reply.speech, reply.made_s
 
     def spoken(
@@ -236,3 +242,8 @@ class CSMConversation:
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _cancel(beginning: Future[Speech]) -> None:
+    if not beginning.cancelled() and beginning.exception() is None:
+        beginning.result().cancel()

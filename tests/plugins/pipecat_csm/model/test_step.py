@@ -133,7 +133,8 @@ def test_nothing_grows_over_10_000_frames():
 
 
 def count_tensors() -> int:
-    return sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
+    # By type: other tests leave weak proxies of what is no more, which cannot be asked.
+    return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
 
 
 def test_a_slot_that_does_not_run_is_left_alone(pair):
