@@ -4,16 +4,12 @@ import math
 import secrets
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import Any
 
-from pipecat_csm.engine.runner import SamplingOptions
-from pipecat_csm.errors import ContextError, OptionError
+from pipecat_csm.checks import check_number
+from pipecat_csm.errors import ContextError
 from pipecat_csm.model.config import FRAME_HZ
+from pipecat_csm.model.sampling import MAX_TOP_K, SamplingOptions
 from pipecat_csm.segment import Segment
-
-# Beyond them nothing changes any more.
-MAX_TEMPERATURE = 1_000
-MAX_TOPK = 1_000_000
 
 
 def sampling_options(
@@ -24,14 +20,8 @@ def sampling_options(
     Raises:
         OptionError: A number makes no sense.
     """
-    _check("temperature", temperature, Real, 0, MAX_TEMPERATURE)
-    _check("topk", topk, Integral, 0, MAX_TOPK)
-    _check("min_p", min_p, Real, 0, 1)
-    if seed is None:
-        seed = secrets.randbits(63)
-    elif not isinstance(seed, Integral):
-        raise OptionError(f"seed is a whole number, not {seed!r}.")
-    return SamplingOptions(float(temperature), int(topk), float(min_p), int(seed))
+    check_number("topk", topk, Integral, 0, MAX_TOP_K)  # as whoever gave it calls it
+    return SamplingOptions(temperature, topk, min_p, secrets.randbits(63) if seed is None else seed)
 
 
 def frames_in(max_audio_length_ms: float) -> float:
@@ -40,14 +30,14 @@ def frames_in(max_audio_length_ms: float) -> float:
     Raises:
         OptionError: It is none.
     """
-    _check("max_audio_length_ms", max_audio_length_ms, Real, 0, math.inf)
+    check_number("max_audio_length_ms", max_audio_length_ms, Real, 0, math.inf)
     frames = max_audio_length_ms / 1000 * FRAME_HZ
     return frames if math.isinf(frames) else max(1, int(frames))
 
 
 def check_frames(max_frames: int) -> None:
     """Raises an `OptionError` unless it is a number of frames."""
-    _check("max_frames", max_frames, Integral, 1, math.inf)
+    check_number("max_frames", max_frames, Integral, 1, math.inf)
 
 
 def segments(given: Iterable[Segment], name: str) -> list[Segment]:
@@ -63,10 +53,3 @@ def segments(given: Iterable[Segment], name: str) -> list[Segment]:
         if not isinstance(thing, Segment):
             raise ContextError(f"{name} is a list of Segments, not of {type(thing).__name__}.")
     return found
-
-
-def _check(name: str, value: Any, kind: type, least: float, most: float) -> None:
-    if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= most:
-        number = "a whole number" if kind is Integral else "a number"
-        bound = f"from {least} on" if most == math.inf else f"from {least} to {most:,}"
-        raise OptionError(f"{name} is {number} {bound}, not {value!r}.")

@@ -10,7 +10,7 @@ from torch import Tensor
 from pipecat_csm.errors import ContextError
 from pipecat_csm.model.csm import CSMModel
 from pipecat_csm.model.prompt import Prompt
-from pipecat_csm.model.sampling import segment_key
+from pipecat_csm.model.sampling import SamplingOptions, segment_key
 from pipecat_csm.model.state import StepState
 from pipecat_csm.model.step import prefill, step
 
@@ -20,23 +20,6 @@ _CHUNKS = (16, 64, 256)
 _SPAN = 256
 # Codes that are sorted when top-k allows it; else all of them.
 _FEW_CODES = 64
-
-
-@dataclass(frozen=True)
-class SamplingOptions:
-    """How a Segment is sampled; Sesame's own defaults.
-
-    Attributes:
-        temperature: 0 takes the likeliest code.
-        top_k: How many codes may be drawn from; 0 is all.
-        min_p: Codes less likely than this share of the likeliest are never drawn; 0 is off.
-        seed: Same seed, same Segment number, same context: the same audio.
-    """
-
-    temperature: float = 0.9
-    top_k: int = 50
-    min_p: float = 0.0
-    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,50 @@ says the same whatever runs beside it, in whatever batch, and after whatever was
 """
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from pipecat_csm.checks import check_number
+
+# Beyond them nothing changes any more.
+MAX_TEMPERATURE = 1_000
+MAX_TOP_K = 1_000_000
+
 _WORD = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How a Segment is sampled; Sesame's own defaults.
+
+    Attributes:
+        temperature: 0 takes the likeliest code.
+        top_k: How many codes may be drawn from; 0 is all.
+        min_p: Codes less likely than this share of the likeliest are never drawn; 0 is off.
+        seed: Same seed, same Segment number, same context: the same audio.
+
+    Raises:
+        OptionError: One of them makes no sense, so that none such reaches a device.
+    """
+
+    temperature: float = 0.9
+    top_k: int = 50
+    min_p: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_number("temperature", self.temperature, Real, 0, MAX_TEMPERATURE)
+        check_number("top_k", self.top_k, Integral, 0, MAX_TOP_K)
+        check_number("min_p", self.min_p, Real, 0, 1)
+        check_number("seed", self.seed, Integral)
+        # Fractions and numpy's numbers are numbers too, but no tensor takes them.
+        object.__setattr__(self, "temperature", float(self.temperature))
+        object.__setattr__(self, "top_k", int(self.top_k))
+        object.__setattr__(self, "min_p", float(self.min_p))
+        object.__setattr__(self, "seed", int(self.seed))
 
 
 @dataclass(frozen=True)

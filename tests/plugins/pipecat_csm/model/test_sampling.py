@@ -1,10 +1,17 @@
 """Codes are drawn as asked, and from counters alone."""
 
+import math
+import re
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pipecat_csm.model.sampling import Sampling, sample, segment_key
+from pipecat_csm.errors import OptionError
+from pipecat_csm.model.sampling import Sampling, SamplingOptions, sample, segment_key
 
 LOGITS = torch.tensor([[0.0, 2.0, 1.0, -1.0, 1.5, 0.5, -2.0, 0.2]])
 
@@ -80,3 +87,29 @@ def test_what_is_sorted_does_not_change_what_is_drawn():
 def test_float64_ties_that_float32_cannot_tell_apart_go_to_the_first():
     logits = torch.tensor([[0.0, 1.0, 1.0 + 1e-12, 0.5]], dtype=torch.float64)
     assert sample(logits, how(temperature=0.0), torch.zeros(1, dtype=torch.long), 0, most=4) == 1
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ({"temperature": -1}, "temperature is a number from 0 to 1,000, not -1."),
+        ({"temperature": math.nan}, "temperature is a number from 0 to 1,000, not nan."),
+        ({"temperature": "hot"}, "not 'hot'"),
+        ({"temperature": True}, "not True"),
+        ({"top_k": -1}, "top_k is a whole number from 0 to 1,000,000, not -1."),
+        ({"top_k": 1e9}, "not 1000000000.0"),
+        ({"top_k": 10**9}, "not 1000000000"),
+        ({"min_p": 1.5}, "min_p is a number from 0 to 1, not 1.5."),
+        ({"seed": 0.5}, "seed is a whole number, not 0.5."),
+    ],
+)
+def test_options_that_make_no_sense_cannot_be_made(numbers, expected):
+    with pytest.raises(OptionError, match=re.escape(expected)):
+        SamplingOptions(**numbers)
+
+
+def test_options_may_be_any_kind_of_number():
+    numbers: Any = (np.float32(0.5), np.int64(3), Fraction(1, 4), np.uint8(7))
+    how = SamplingOptions(*numbers)
+    assert [type(number) for number in vars(how).values()] == [float, int, float, int]
+    assert how == SamplingOptions(0.5, 3, 0.25, 7)
