@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _SOURCES = Path(__file__).with_name("kernels")
 _MAIN = "csm.cpp"
 _FLAGS = (
-    *("-std=c++17", "-O3", "-shared", "-fPIC", "-fvisibility=default", "-w"),
+    *("-std=c++17", "-O3", "-shared", "-fPIC", "-pthread", "-w"),
     # A fused product here and not there would make a row depend on its neighbours.
     *("-ffp-contract=off", "-fno-math-errno"),
 )
@@ -40,8 +40,7 @@ def kernels() -> ctypes.CDLL | None:
     except BuildError as error:
         logger.warning("CSM's own kernels for CPUs are not used, and it is slower: %s", error)
         return None
-    if not share_threads(found):
-        logger.warning("CSM's own kernels run on one core: torch's OpenMP was not found.")
+    share_threads(found)
     return found
 
 
@@ -61,14 +60,14 @@ def load(folder: Path | None, *, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
     Raises:
         BuildError: There is no compiler, or it fails.
     """
-    compiler = _compiler()
-    name = f"csm-{_fingerprint((*compiler, *flags))}.so"
+    name = f"csm-{_fingerprint((os.environ.get('CXX', ''), *flags))}.so"
     if folder is not None:
         kept = folder / name
         try:
             return _open(kept)
         except OSError:  # not there, or not a library
             pass
+    compiler = _compiler()
     if not compiler:
         raise BuildError(
             "there is no C++ compiler. On Debian or Ubuntu `apt install g++` brings one, on macOS "
@@ -136,7 +135,7 @@ def _open(path: Path) -> ctypes.CDLL:
 
 
 def _fingerprint(how: tuple[str, ...]) -> str:
-    """Of all that decides what is built: sources, compiler, flags, processor."""
+    """Of all that decides what is built: sources, flags, processor, a compiler if one is named."""
     digest = hashlib.sha256()
     for source in sorted(_SOURCES.iterdir()):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
@@ -156,16 +155,15 @@ def _processor() -> tuple[str, ...]:
     return tuple(sorted({line for line in lines if line.startswith(wanted)}))
 
 
-def share_threads(library: ctypes.CDLL) -> bool:
-    """Hands over torch's OpenMP, whichever it is; true if it was found."""
+def share_threads(library: ctypes.CDLL) -> None:
+    """Hands over torch's OpenMP, whichever it is; if it is not found the library does without."""
     for opened in _openmp_libraries():
         try:
             functions = opened.GOMP_parallel, opened.omp_get_thread_num, opened.omp_get_num_threads
         except AttributeError:
             continue
         library.csm_use_threads(*(ctypes.cast(f, ctypes.c_void_p) for f in functions))
-        return True
-    return False
+        return
 
 
 def _openmp_libraries() -> list[ctypes.CDLL]:

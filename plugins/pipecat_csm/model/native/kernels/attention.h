@@ -66,8 +66,8 @@ inline int64_t attention_scratch(int64_t span, int64_t dims) {
 }
 
 // Softmax attention of up to N queries, each a lane. A lane adds in the order of the keys, whatever
-// the others are, and what it does not see adds exactly nothing. Widened keys are `Stride` apart, or,
-// if that is 0, as far as they are long.
+// the others are, and what it does not see adds exactly nothing. Widened keys are `Stride` apart,
+// or, if that is 0, as far as they are long.
 template <int N, int Stride>
 class Attention {
  public:
@@ -149,8 +149,7 @@ class Attention {
       for (; d < dims_; ++d) add<1>(begin, count, d);
     }
     for (int lane = 0; lane < q_.count; ++lane)
-      for (int64_t d = 0; d < dims_; ++d)
-        q_.result[lane][d] = result_[d * N + lane] / total[lane];
+      for (int64_t d = 0; d < dims_; ++d) q_.result[lane][d] = result_[d * N + lane] / total[lane];
   }
 
   template <int D>

@@ -6,8 +6,8 @@
 
 #include <vector>
 
+#include "arena.h"
 #include "floats.h"
-#include "transformer.h"
 
 namespace csm {
 
@@ -22,13 +22,13 @@ struct Mimi {
   double norm_eps;
   const float* frequencies;  // [head_dim / 2], of the rotation.
   const float* weights;      // In the order in which they are read here.
-  const float* table;    // [codebooks, codebook_size, codebook_dim]
+  const float* table;        // [codebooks, codebook_size, codebook_dim]
 };
 
 // What streams remember, as `DecodeState` has it.
 struct MimiState {
   const int64_t* steps;  // [streams]
-  float* const* tails;   // Each [streams, channels, moments] or, of an upsampling, as it says there.
+  float* const* tails;  // Each [streams, channels, moments] or, of an upsampling, as it says there.
   float* const* caches;  // Each [streams, capacity, 2 * kv_heads, head_dim].
 };
 
@@ -129,8 +129,8 @@ class MimiDecoder {
 
   void convolve(const Team& team, FloatReader& from, int64_t kernel, const Signal& x,
                 const Signal& y, const Signal* onto = nullptr) const;
-  void upsample(const Team& team, FloatReader& from, int64_t stride, const Signal& x,
-                float* tail, const Signal& y) const;
+  void upsample(const Team& team, FloatReader& from, int64_t stride, const Signal& x, float* tail,
+                const Signal& y) const;
 
   struct Stage {
     int64_t stride;
@@ -153,7 +153,7 @@ inline void MimiDecoder::lay_out() {
   vectors_ = signal(m_.projected ? 2 * m_.codebook_dim : m_.hidden, 0, 1);
   latent_ = signal(m_.hidden, 0, 1);
   x_ = signal(m_.hidden, m_.kernel - 1, kPositions);  // The first convolution's past is before it.
-  angles_ = signal(m_.head_dim, 0, kPositions);  // Cosines, then sines.
+  angles_ = signal(m_.head_dim, 0, kPositions);       // Cosines, then sines.
   normed_ = signal(m_.hidden, 0, kPositions);
   qkv_ = signal(heads * m_.head_dim, 0, kPositions);
   mixed_ = signal(m_.heads * m_.head_dim, 0, kPositions);
@@ -185,8 +185,7 @@ inline void MimiDecoder::convolve(const Team& team, FloatReader& from, int64_t k
   const FloatMatrix matrix = from.matrix(y.channels, kernel * padded(x.channels));
   const float* bias = from.vector(y.channels);
   multiply_floats(
-      team, matrix, rows(x),
-      [&](int64_t r) { return x.at(r / x.time, r % x.time - (kernel - 1)); },
+      team, matrix, rows(x), [&](int64_t r) { return x.at(r / x.time, r % x.time - (kernel - 1)); },
       [&](int64_t r, int64_t o, Floats16 v) {
         v = v + load16(bias + o);
         store16(y.row(r) + o, onto ? v + load16(onto->row(r) + o) : v);

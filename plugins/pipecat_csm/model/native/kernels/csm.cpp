@@ -67,15 +67,14 @@ void csm_linear(int64_t format, int64_t rows, int64_t columns, const uint8_t* da
     team.wait();
     multiply(team, m, rounded, count, product, m.rows);
   });
-  for (int64_t r = 0; r < count; ++r)
-    std::memcpy(out + r * rows, product + r * m.rows, 4 * rows);
+  for (int64_t r = 0; r < count; ++r) std::memcpy(out + r * rows, product + r * m.rows, 4 * rows);
 }
 
 // Rows of a batch through all layers and the final norm.
 //
 // x, out [batch * time, hidden] bfloat16; positions, written [batch * time]; row r is of slot
-// r / time. Rows that are written to `bin` are left out, and their outputs are 0. Attention sees the
-// first `span` positions at most.
+// r / time. Rows that are written to `bin` are left out, and their outputs are 0. Attention sees
+// the first `span` positions at most.
 void csm_transformer(const Stack* stack, const Cache* cache, const uint16_t* x,
                      const int64_t* positions, const int64_t* written, int64_t count, int64_t time,
                      int64_t bin, int64_t span, uint16_t* out, int threads) {
@@ -123,8 +122,8 @@ void csm_frame(const FrameMaker* maker, const Cache* cache, const Sampling* samp
   together(threads, [&](const Team& team) { frame.run(team, hidden, codes); });
 }
 
-// A frame's sound [streams, samples] from codes [streams, codebooks], of the streams that are active;
-// that of others is 0.
+// A frame's sound [streams, samples] from codes [streams, codebooks], of the streams that are
+// active; that of others is 0.
 void csm_decode(const Mimi* mimi, const MimiState* state, const int64_t* codes,
                 const uint8_t* active, int64_t streams, int64_t samples, float* sound,
                 int threads) {

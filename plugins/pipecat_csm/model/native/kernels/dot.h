@@ -97,52 +97,41 @@ inline Bytes64 high_nibbles(const Bytes64& x) {
 
 #endif
 
-// What stands for 0 in a matrix of 8 bits, as `dot4` gets it: 128 as it is stored, but NEON multiplies
-// signed bytes only.
-#if defined(CSM_NEON)
-constexpr int32_t kByteZero = 0;
-
-inline Bytes64 weights_of_8_bits(const Bytes64& x) {
-  Bytes64 y;
-  CSM_EACH y.part[i] = veorq_u8(x.part[i], vdupq_n_u8(0x80));
-  return y;
-}
-#else
+// Matrices of 8 bits are stored around 128. AVX-512 and AVX-VNNI multiply them as they are; the
+// others want them around 0. `kByteZero` is what stands for 0 in what `dot4` gets.
+#if defined(CSM_AVX512) || (defined(CSM_AVX2) && defined(__AVXVNNI__)) || !defined(CSM_SIMD)
 constexpr int32_t kByteZero = 128;
 
 inline Bytes64 weights_of_8_bits(const Bytes64& x) { return x; }
-#endif
+#else
+constexpr int32_t kByteZero = 0;
 
-#if defined(CSM_AVX2) && !(defined(CSM_AVX512) && defined(__AVX512VNNI__)) && !defined(__AVXVNNI__)
-// Without an instruction for it, in pairs of 16 bits: even columns, then odd ones.
-inline __m256i dot4_in_pairs(__m256i sum, __m256i w, int32_t columns) {
-  const __m256i x = _mm256_set1_epi32(columns);
-  const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8);
-  const __m256i odd = _mm256_srai_epi16(x, 8);
-  const __m256i even_w = _mm256_and_si256(w, _mm256_set1_epi16(0xff));
-  sum = _mm256_add_epi32(sum, _mm256_madd_epi16(even_w, even));
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_srli_epi16(w, 8), odd));
+inline Bytes64 weights_of_8_bits(Bytes64 x) {
+#if defined(CSM_NEON)
+  CSM_EACH x.part[i] = veorq_u8(x.part[i], vdupq_n_u8(0x80));
+#else
+  CSM_EACH x.part[i] = _mm256_xor_si256(x.part[i], _mm256_set1_epi8(int8_t(0x80)));
+#endif
+  return x;
 }
 #endif
 
-// sum + the products of each lane's four weights, 0 to 255, with four columns of x.
+// sum + the products of each lane's four weights of 8 bits with four columns of x.
 inline Ints16 dot4(Ints16 sum, const Bytes64& w, const int8_t* x) {
-#if defined(CSM_AVX512) && defined(__AVX512VNNI__)
-  sum.part[0] = (Ints<16>)_mm512_dpbusd_epi32((__m512i)sum.part[0], w.part[0],
-                                              _mm512_set1_epi32(word(x)));
-#elif defined(CSM_AVX512)
-  const __m512i columns = _mm512_set1_epi32(word(x));
-  const __m512i even = _mm512_srai_epi16(_mm512_slli_epi16(columns, 8), 8);
-  const __m512i odd = _mm512_srai_epi16(columns, 8);
-  const __m512i even_w = _mm512_and_si512(w.part[0], _mm512_set1_epi16(0xff));
-  __m512i y = _mm512_add_epi32((__m512i)sum.part[0], _mm512_madd_epi16(even_w, even));
-  y = _mm512_add_epi32(y, _mm512_madd_epi16(_mm512_srli_epi16(w.part[0], 8), odd));
-  sum.part[0] = (Ints<16>)y;
+#if defined(CSM_AVX512)
+  sum.part[0] =
+      (Ints<16>)_mm512_dpbusd_epi32((__m512i)sum.part[0], w.part[0], _mm512_set1_epi32(word(x)));
 #elif defined(CSM_AVX2) && defined(__AVXVNNI__)
-  CSM_EACH sum.part[i] = (Ints<8>)_mm256_dpbusd_avx_epi32((__m256i)sum.part[i], w.part[i],
-                                                          _mm256_set1_epi32(word(x)));
+  CSM_EACH sum.part[i] =
+      (Ints<8>)_mm256_dpbusd_avx_epi32((__m256i)sum.part[i], w.part[i], _mm256_set1_epi32(word(x)));
 #elif defined(CSM_AVX2)
-  CSM_EACH sum.part[i] = (Ints<8>)dot4_in_pairs((__m256i)sum.part[i], w.part[i], word(x));
+  // Pairs of products fit into 16 bits, since neither side is ever -128.
+  const __m256i columns = _mm256_set1_epi32(word(x)), ones = _mm256_set1_epi16(1);
+  CSM_EACH {
+    const __m256i signed_columns = _mm256_sign_epi8(columns, w.part[i]);
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w.part[i]), signed_columns);
+    sum.part[i] += (Ints<8>)_mm256_madd_epi16(pairs, ones);
+  }
 #elif defined(CSM_NEON)
   const int8x16_t columns = vreinterpretq_s8_s32(vdupq_n_s32(word(x)));
   CSM_EACH sum.part[i] =
@@ -157,11 +146,22 @@ inline Ints16 dot4(Ints16 sum, const Bytes64& w, const int8_t* x) {
   return sum;
 }
 
+// The same for weights of 4 bits, from 0 to 15.
+inline Ints16 dot4_of_4_bits(Ints16 sum, const Bytes64& w, const int8_t* x) {
+#if defined(CSM_AVX2) && !defined(CSM_AVX512) && !defined(__AVXVNNI__)
+  const __m256i columns = _mm256_set1_epi32(word(x)), ones = _mm256_set1_epi16(1);
+  CSM_EACH sum.part[i] +=
+      (Ints<8>)_mm256_madd_epi16(_mm256_maddubs_epi16(w.part[i], columns), ones);
+  return sum;
+#else
+  return dot4(sum, w, x);
+#endif
+}
+
 // sum + the products of each lane's two bfloat16 weights with two columns of x.
 inline Floats16 dot2(Floats16 sum, const uint8_t* w, const uint16_t* x) {
 #if defined(CSM_AVX512) && defined(__AVX512BF16__)
-  sum.part[0] = (Floats<16>)_mm512_dpbf16_ps((__m512)sum.part[0],
-                                             (__m512bh)_mm512_loadu_si512(w),
+  sum.part[0] = (Floats<16>)_mm512_dpbf16_ps((__m512)sum.part[0], (__m512bh)_mm512_loadu_si512(w),
                                              (__m512bh)_mm512_set1_epi32(word(x)));
 #else
   const Ints<kNative> columns = Ints<kNative>{} + word(x);
@@ -169,7 +169,8 @@ inline Floats16 dot2(Floats16 sum, const uint8_t* w, const uint16_t* x) {
   CSM_EACH {
     Ints<kNative> pair;
     std::memcpy(&pair, w + 4 * kNative * i, sizeof pair);
-    sum.part[i] = fused((Floats<kNative>)(pair << 16), (Floats<kNative>)(columns << 16), sum.part[i]);
+    sum.part[i] =
+        fused((Floats<kNative>)(pair << 16), (Floats<kNative>)(columns << 16), sum.part[i]);
     sum.part[i] =
         fused((Floats<kNative>)(pair & upper), (Floats<kNative>)(columns & upper), sum.part[i]);
   }

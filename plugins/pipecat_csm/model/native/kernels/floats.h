@@ -6,7 +6,8 @@
 
 namespace csm {
 
-// A matrix [rows, columns] in blocks of 16 rows; a column of a block is 16 float32 beside each other.
+// A matrix [rows, columns] in blocks of 16 rows; a column of a block is 16 float32 beside each
+// other.
 struct FloatMatrix {
   int64_t rows, columns;  // The rows padded to 16.
   const float* data;
@@ -54,8 +55,8 @@ void float_block_of(int count, const FloatMatrix& m, int64_t block, const float*
   if constexpr (R > 1) float_block_of<R - 1>(count, m, block, x, y);
 }
 
-// This thread's part of x @ m.T: `row` says where a row begins, and `put(row, output, sixteen)` takes
-// what came out.
+// This thread's part of x @ m.T: `row` says where a row begins, and `put(row, output, sixteen)`
+// takes what came out.
 template <class RowOf, class Put>
 void multiply_floats(const Team& team, const FloatMatrix& m, int64_t rows, const RowOf& row,
                      const Put& put) {

@@ -68,8 +68,7 @@ class Frame {
     draw(team, 0, codes, 2 * w_.stride, w_.stride);
     for (int64_t codebook = 1; codebook < maker_.codebooks; ++codebook) {
       team.wait();
-      const float* norm =
-          run_layers(team, s_, cache_, rows_[codebook], tiles_[codebook], w_);
+      const float* norm = run_layers(team, s_, cache_, rows_[codebook], tiles_[codebook], w_);
       const int64_t before = codebook == 1 ? 1 : 0;  // Rows whose outcome nobody needs.
       normalise(team, w_.x + before * w_.stride, (1 + before) * w_.stride, count_, norm, s_.hidden,
                 float(s_.norm_eps), to_head_, rounded_to_bfloat16);
@@ -97,8 +96,8 @@ class Frame {
     return head;
   }
 
-  // This thread's part of drawing a code for each slot, and of its input to what follows, which goes
-  // to w.x + slot * stride + offset.
+  // This thread's part of drawing a code for each slot, and of its input to what follows, which
+  // goes to w.x + slot * stride + offset.
   void draw(const Team& team, int64_t codebook, int64_t* codes, int64_t stride, int64_t offset) {
     const Range mine = team.share(count_);
     for (int64_t i = mine.begin; i < mine.end; ++i) {
@@ -106,8 +105,7 @@ class Frame {
                                   codebook, order_[team.rank]);
       codes[slots_[i] * maker_.codebooks + codebook] = code;
       if (codebook + 1 == maker_.codebooks) continue;
-      const uint16_t* input =
-          maker_.inputs + (codebook * maker_.vocabulary + code) * s_.hidden;
+      const uint16_t* input = maker_.inputs + (codebook * maker_.vocabulary + code) * s_.hidden;
       float* to = w_.x + i * stride + offset;
       for (int64_t d = 0; d < w_.stride; ++d)
         to[d] = d < s_.hidden ? from_bfloat16(input[d]) : 0.0f;

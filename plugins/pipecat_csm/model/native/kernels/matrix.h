@@ -13,16 +13,18 @@ constexpr int64_t kGroup = 32;
 // Columns are padded to two groups, whose scales of 4 bits fill a cache line.
 constexpr int64_t kPadded = 2 * kGroup;
 
-inline int64_t up_to(int64_t x, int64_t multiple) { return (x + multiple - 1) / multiple * multiple; }
+inline int64_t up_to(int64_t x, int64_t multiple) {
+  return (x + multiple - 1) / multiple * multiple;
+}
 
 // A matrix [rows, columns], in blocks of 16 rows one after the other; each row is a lane.
 //
 // bfloat16  columns / 2 x 64 bytes: two columns of every lane.
 // int8      64 bytes: a float32 scale of every lane. Then columns / 4 x 64 bytes: four columns of
 //           every lane, as numbers 1 to 255 for -127 to 127.
-// int4      columns / 64 x (64 bytes: a bfloat16 scale of every lane, of one group, then of the next;
-//           then 8 x 64 bytes: four columns of every lane in the low nibbles, the next four in the
-//           high ones, as numbers 0 to 15 for -8 to 7). So all is read in the order of memory.
+// int4      columns / 64 x (64 bytes: a bfloat16 scale of every lane, of one group, then of the
+//           next; then 8 x 64 bytes: four columns of every lane in the low nibbles, the next four
+//           in the high ones, as numbers 0 to 15 for -8 to 7). So all is read in memory's order.
 constexpr int64_t kPairBytes = 64 + kPadded * 8;
 
 struct Matrix {
@@ -43,7 +45,7 @@ struct Matrix {
 #if defined(CSM_AVX512)
 constexpr int kTile = 8;
 #else
-constexpr int kTile = 2;
+constexpr int kTile = 4;
 #endif
 
 // Rows as a matrix of one format takes them. A group of 32 columns is a record: in bfloat16 just
@@ -66,9 +68,7 @@ struct Activations {
     return format == Format::bfloat16 ? 2 * kGroup : int64_t(sizeof(Rounded));
   }
   int64_t groups() const { return columns / kGroup; }
-  int64_t bytes(int64_t rows) const {
-    return up_to(rows, tile) * groups() * record_bytes(format);
-  }
+  int64_t bytes(int64_t rows) const { return up_to(rows, tile) * groups() * record_bytes(format); }
   uint8_t* record(int64_t row, int64_t group) const {
     return data + (row / tile * tile * groups() + group * tile + row % tile) * record_bytes(format);
   }
@@ -148,7 +148,8 @@ Tile<R> int4_block(const Matrix& m, const uint8_t* w, const Activations& a, int6
       const Bytes64 eight = load_bytes(numbers);
       const Bytes64 low = low_nibbles(eight), high = high_nibbles(eight);
       for (int r = 0; r < R; ++r)
-        part[r] = dot4(dot4(part[r], low, x[r].numbers + c), high, x[r].numbers + c + 4);
+        part[r] = dot4_of_4_bits(dot4_of_4_bits(part[r], low, x[r].numbers + c), high,
+                                 x[r].numbers + c + 4);
     }
     const Floats16 scale = load_bfloat16((const uint16_t*)pair + g % 2 * kLanes);
     for (int r = 0; r < R; ++r)

@@ -1,4 +1,5 @@
-// Rounding matrices, and putting them into the order of `matrix.h`. `rounding.py` has the same rules.
+// Rounding matrices, and putting them into the order of `matrix.h`. `rounding.py` has the same
+// rules.
 #pragma once
 
 #include <vector>
@@ -18,9 +19,8 @@ struct Source {
   void read(int64_t row, int64_t count, float* to) const {
     const int64_t from = order[row];
     for (int64_t c = 0; c < count; ++c)
-      to[c] = from < 0 || c >= columns
-                  ? 0.0f
-                  : from_bfloat16(data[from * row_stride + c * column_stride]);
+      to[c] = from < 0 || c >= columns ? 0.0f
+                                       : from_bfloat16(data[from * row_stride + c * column_stride]);
   }
 };
 

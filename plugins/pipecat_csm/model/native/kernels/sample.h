@@ -49,7 +49,8 @@ inline int64_t sample(const float* logits, int64_t count, const Sampling& how, i
   // Of those that tie for the last place the first are taken.
   int64_t ties = left - std::count_if(logits, logits + count, [=](float x) { return x > least; });
 
-  uint32_t place = mix(uint32_t(how.key[2 * slot]) ^ mix(uint32_t(how.frame[slot] * 256 + codebook)));
+  uint32_t place =
+      mix(uint32_t(how.key[2 * slot]) ^ mix(uint32_t(how.frame[slot] * 256 + codebook)));
   place = mix(place + uint32_t(how.key[2 * slot + 1]));
   int64_t drawn = likeliest;
   float best = -INFINITY;

@@ -1,4 +1,5 @@
-// Sixteen numbers at a time, on every processor, with the same result whatever their number of rows.
+// Sixteen numbers at a time, on every processor, with the same result whatever their number of
+// rows.
 //
 // All arithmetic that decides a result is written here with explicit fused products, and the build
 // forbids the compiler to fuse others: so a row's numbers do not hang on how many rows there are.
@@ -11,13 +12,15 @@
 #if !defined(CSM_PORTABLE)
 #if defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
+#define CSM_SIMD 1
 #define CSM_AVX2 1
-#endif
-#if defined(CSM_AVX2) && defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && \
+    defined(__AVX512VNNI__)
 #define CSM_AVX512 1
 #endif
-#if defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)
+#elif defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)
 #include <arm_neon.h>
+#define CSM_SIMD 1
 #define CSM_NEON 1
 #endif
 #endif
@@ -37,11 +40,11 @@ constexpr int kNative = 4;
 template <int N>
 struct Vector;
 
-#define CSM_VECTOR(N)                                             \
-  template <>                                                     \
-  struct Vector<N> {                                              \
-    typedef float Float __attribute__((vector_size(4 * N)));      \
-    typedef int32_t Int __attribute__((vector_size(4 * N)));      \
+#define CSM_VECTOR(N)                                        \
+  template <>                                                \
+  struct Vector<N> {                                         \
+    typedef float Float __attribute__((vector_size(4 * N))); \
+    typedef int32_t Int __attribute__((vector_size(4 * N))); \
   };
 CSM_VECTOR(4)
 CSM_VECTOR(8)
@@ -175,7 +178,8 @@ inline float largest16(const Floats16& x) {
   float lanes[kLanes];
   store16(lanes, x);
   for (int width = kLanes / 2; width; width /= 2)
-    for (int i = 0; i < width; ++i) lanes[i] = lanes[i] > lanes[i + width] ? lanes[i] : lanes[i + width];
+    for (int i = 0; i < width; ++i)
+      lanes[i] = lanes[i] > lanes[i + width] ? lanes[i] : lanes[i + width];
   return lanes[0];
 }
 
@@ -230,8 +234,8 @@ inline Floats<N> exponential(Floats<N> x) {
   Floats<N> rest = fused(whole, splat<N>(-0.693359375f), x);
   rest = fused(whole, splat<N>(2.12194440e-4f), rest);
   Floats<N> y = splat<N>(1.9875691500e-4f);
-  for (float c : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
-                  5.0000001201e-1f})
+  for (float c :
+       {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
     y = fused(y, rest, splat<N>(c));
   y = fused(y, rest * rest, rest + 1.0f);
   Ints<N> exponent = (__builtin_convertvector(whole, Ints<N>) + 127) << 23;

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "arena.h"
 #include "attention.h"
 
 namespace csm {
@@ -60,29 +61,6 @@ struct Layer {
         down(from.matrix(s.format, s.hidden, s.intermediate)) {}
 };
 
-// Memory that is handed out piece by piece, uninitialised. It is kept for a thread's next call, since
-// to ask the system for it and to give it back takes longer than some calls; so a thread has one
-// arena at a time.
-class Arena {
- public:
-  void* take(int64_t bytes) {
-    const int64_t begin = used_;
-    used_ += up_to(bytes, 64);
-    return base_ ? base_ + begin : nullptr;
-  }
-  // To be called between a first round of `take`, which only counts, and the second.
-  void make() {
-    static thread_local std::vector<uint8_t> memory;
-    if (int64_t(memory.size()) < used_ + 64) memory.resize(used_ + 64);
-    base_ = (uint8_t*)up_to((int64_t)memory.data(), 64);
-    used_ = 0;
-  }
-
- private:
-  uint8_t* base_ = nullptr;
-  int64_t used_ = 0;
-};
-
 // Room for so many rows.
 inline Activations activations(Arena& arena, Format format, int64_t columns, int64_t rows) {
   Activations a{format, up_to(columns, kPadded), rows < kTile ? rows : int64_t(kTile), nullptr};
@@ -107,11 +85,11 @@ void set_rows(const Team& team, const Activations& to, int64_t rows, int64_t col
 // What rows pass through, for up to `most` of them.
 struct Workspace {
   int64_t stride, qkv_stride;
-  float* x;           // [most, stride], the residual
-  float* qkv;         // [most, qkv_stride]
-  float* attended;    // [most, heads * head_dim]
+  float* x;         // [most, stride], the residual
+  float* qkv;       // [most, qkv_stride]
+  float* attended;  // [most, heads * head_dim]
   Activations normed, mixed, gated;
-  float* attention;   // [threads, attention_scratch]
+  float* attention;  // [threads, attention_scratch]
   int64_t attention_floats;
 
   void lay_out(Arena& arena, const Stack& s, int64_t most, int64_t span, int threads) {
@@ -277,8 +255,7 @@ inline const float* run_layers(const Team& team, const Stack& s, const Cache& ca
   Reader from(s.weights);
   for (int64_t index = 0; index < s.layers; ++index) {
     const Layer layer(s, from);
-    normalise(team, w.x, w.stride, count, layer.attention_norm, s.hidden, eps, w.normed,
-              as_it_is);
+    normalise(team, w.x, w.stride, count, layer.attention_norm, s.hidden, eps, w.normed, as_it_is);
     team.wait();
     multiply(team, layer.qkv, w.normed, count, w.qkv, w.qkv_stride);
     team.wait();
@@ -290,8 +267,7 @@ inline const float* run_layers(const Team& team, const Stack& s, const Cache& ca
     team.wait();
     multiply_onto(team, layer.out, w.mixed, count, w.x, w.stride);
     team.wait();
-    normalise(team, w.x, w.stride, count, layer.mlp_norm, s.hidden, eps, w.normed,
-              as_it_is);
+    normalise(team, w.x, w.stride, count, layer.mlp_norm, s.hidden, eps, w.normed, as_it_is);
     team.wait();
     multiply_gated(team, layer.gate_up, w.normed, count, w.gated);
     team.wait();

@@ -56,6 +56,13 @@ def test_it_is_built_once(tmp_path, monkeypatch):
 
 
 @needs_compiler
+def test_what_is_built_serves_without_a_compiler(tmp_path, monkeypatch):
+    load(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    assert load(tmp_path).csm_linear
+
+
+@needs_compiler
 def test_other_sources_are_another_library(tmp_path, monkeypatch):
     load(tmp_path)
     sources = tmp_path / "sources"

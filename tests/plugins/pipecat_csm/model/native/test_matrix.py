@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from pipecat_csm.model.native import NativeLinear
+from pipecat_csm.model.native import NativeLinear, operators
+from pipecat_csm.model.native.library import load
 from pipecat_csm.model.native.packing import FORMATS, packed_bytes
 
 # Whole blocks and groups; and neither.
@@ -59,6 +60,16 @@ def test_threads_change_nothing(kernels, form):
         assert torch.equal(linear(x), alone)
     finally:
         torch.set_num_threads(threads)
+
+
+def test_without_openmp_there_are_threads_all_the_same(kernels, tmp_path, monkeypatch):
+    linear, x = NativeLinear(matrix(96, 256), "int4"), matrix(3, 256, seed=1)
+    expected = linear(x)
+    alone = load(tmp_path)  # a copy of its own, to which nothing was handed over
+    monkeypatch.setattr(operators, "kernels", lambda: alone)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert kernels != "native" or torch.equal(linear(x), expected)
+    assert (linear(x) - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 @pytest.mark.parametrize("form", FORMATS)
