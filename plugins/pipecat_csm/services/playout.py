@@ -6,55 +6,70 @@ from dataclasses import dataclass
 
 # Devices report in steps of their own.
 _ROUNDING_S = 0.04
+# A device that reports says so within this time when it has played all there is.
+_REPORT_WITHIN_S = 0.5
 
 
 @dataclass
-class _Playing:
-    """One reply on its way out.
+class _Reply:
+    """One reply on its way to the ear.
 
     Attributes:
-        sent_s: Seconds that the transport has sent.
-        began_s: When the first of it was sent.
-        last_s: When the last of it was sent.
-        confirmed_s: What the caller's device has said it played; None if it says nothing.
+        begins_s: Where it begins in all that was sent.
+        sent_s: Seconds that the transport has sent of it.
+        heard_s: Seconds that were heard when the device reported last.
     """
 
+    begins_s: float
     sent_s: float = 0.0
-    began_s: float | None = None
-    last_s: float = 0.0
-    confirmed_s: float | None = None
+    heard_s: float = 0.0
 
 
 class Playout:
-    """Counts what is sent of each reply, and what the caller's device confirms.
+    """A model of the caller's loudspeaker, set right by what it reports.
 
-    What was heard is what the device confirms. One that confirms nothing has heard what was sent,
-    less what lies in its buffers.
+    What is sent plays in its order, from `buffer_s` after it was sent, at the pace of time, until
+    nothing is left. A device that says where it is (`confirm`) is believed, and the model goes on
+    from there; one that says nothing, or nothing more, is estimated by that. An interruption has
+    the device drop what it holds: end all replies then, and none of it will have been heard.
     """
 
     def __init__(self, buffer_s: float = 0.2, clock: Callable[[], float] = time.monotonic) -> None:
         """Nothing is playing.
 
         Args:
-            buffer_s: What lies between the transport and the ear.
+            buffer_s: What lies between the transport and the ear of a device that reports nothing:
+                network, jitter buffer and sound card.
             clock: Tells seconds.
         """
         self.buffer_s = buffer_s
         self._clock = clock
-        self._replies: dict[str, _Playing] = {}
+        self._replies: dict[str, _Reply] = {}
+        # Of all that was sent since nothing was playing: how much, how much of it the device has
+        # said that it played, and how much the model has played, at which time.
+        self._sent_s = 0.0
+        self._confirmed_s: float | None = None
+        self._played_s = 0.0
+        self._at_s = 0.0
+
+    @property
+    def audible(self) -> bool:
+        """Whether the caller hears anything of any reply now."""
+        return any(self.left_s(reply) > 0 for reply in self._replies)
 
     def begin(self, reply: str) -> None:
-        """A reply is about to be sent."""
-        self._replies.setdefault(reply, _Playing())
+        """A reply is about to be sent, behind all that was sent before."""
+        self._replies.setdefault(reply, _Reply(self._sent_s))
 
     def sent(self, reply: str, seconds: float) -> float:
         """So much more of it was sent; returns how much in all."""
-        playing = self._replies.setdefault(reply, _Playing())
-        playing.last_s = self._clock()
-        if playing.began_s is None:
-            playing.began_s = playing.last_s
-        playing.sent_s += seconds
-        return playing.sent_s
+        self.begin(reply)
+        now = self._clock()
+        if (played_s := self._played_by(now)) >= self._sent_s:
+            self._played_s, self._at_s = played_s, now + self.buffer_s
+        self._sent_s += seconds
+        self._replies[reply].sent_s += seconds
+        return self._replies[reply].sent_s
 
     def sent_s(self, reply: str) -> float:
         """How much of it was sent until now."""
@@ -62,33 +77,57 @@ class Playout:
         return playing.sent_s if playing else 0.0
 
     def confirm(self, reply: str, seconds: float) -> None:
-        """The caller's device has played so much of it; never less than it said before."""
+        """The caller's device has played so much of it.
+
+        What cannot be is ignored: a reply that has ended, a time before the last one, no number.
+        More than was sent counts as all of it.
+        """
         playing = self._replies.get(reply)
-        if playing is not None:
-            known = playing.confirmed_s or 0.0
-            playing.confirmed_s = max(known, min(seconds, playing.sent_s))
+        if playing is None or not seconds >= 0:
+            return
+        played_s = playing.begins_s + min(seconds, playing.sent_s)
+        if played_s < (self._confirmed_s or 0.0):
+            return
+        for each in self._replies:
+            self._replies[each].heard_s = self.heard_s(each)
+        self._confirmed_s = self._played_s = played_s
+        self._at_s = self._clock()
 
     def heard_s(self, reply: str) -> float:
-        """How much of it was heard until now."""
+        """How much of it was heard until now; never less than before, and never more than sent."""
         playing = self._replies.get(reply)
-        if playing is None or playing.began_s is None:
+        if playing is None:
             return 0.0
-        if playing.confirmed_s is not None:
-            return playing.confirmed_s
-        # Sound sent faster than it plays is not heard faster.
-        elapsed = self._clock() - playing.began_s
-        return max(0.0, min(playing.sent_s, elapsed) - self.buffer_s)
+        heard_s = min(self._played_by(self._clock()) - playing.begins_s, playing.sent_s)
+        return max(playing.heard_s, heard_s)
 
     def left_s(self, reply: str) -> float:
         """How long it takes until all that was sent has been heard; 0 if it has."""
         playing = self._replies.get(reply)
-        if playing is None or playing.began_s is None:
+        if playing is None or not playing.sent_s:
             return 0.0
-        if playing.confirmed_s is not None and playing.confirmed_s >= playing.sent_s - _ROUNDING_S:
+        ends_s = playing.begins_s + playing.sent_s
+        left_s = self._at_s + ends_s - self._played_s - self._clock()
+        if self._confirmed_s is not None:
+            left_s += _REPORT_WITHIN_S
+            if self._confirmed_s >= ends_s - _ROUNDING_S:
+                return 0.0
+        return max(0.0, left_s)
+
+    def dry_s(self, reply: str) -> float:
+        """For how long all that was sent of it has been heard; 0 if there is something to hear."""
+        playing = self._replies.get(reply)
+        if playing is None or not playing.sent_s:
             return 0.0
-        ends_s = max(playing.began_s + playing.sent_s, playing.last_s) + self.buffer_s
-        return max(0.0, ends_s - self._clock())
+        ends_s = playing.begins_s + playing.sent_s
+        return max(0.0, self._clock() - self._at_s - (ends_s - self._played_s))
 
     def end(self, reply: str) -> None:
-        """Forgets it."""
+        """Forgets it. Once none is left, nothing is playing: what was not heard never will be."""
         self._replies.pop(reply, None)
+        if not self._replies:
+            self._sent_s = self._played_s = 0.0
+            self._confirmed_s = None
+
+    def _played_by(self, now: float) -> float:
+        return min(self._sent_s, self._played_s + max(0.0, now - self._at_s))
