@@ -90,12 +90,14 @@ class Calls:
         """Runs one conversation on a taken line, to its end."""
         self._count += 1
         name = f"{self._count}"
+        persona = self.personas[line.persona]
         try:
             session = Session(
                 transport,
-                self.personas[line.persona],
+                persona,
                 self._services,
                 await asyncio.to_thread(load_ears, self._settings),
+                await self._services.build_mouth(persona),
                 self._settings,
                 self._metrics,
                 name=name,

@@ -76,8 +76,8 @@ class Choice:
 
 def probe() -> Machine:
     """Looks at this machine; takes about a second where the hub does not answer."""
-    gpu, gpu_gb = _gpu()
-    return Machine(_cores(), _ram_gb(), gpu, gpu_gb, _hub_reachable())
+    name, gigabytes = gpu()
+    return Machine(_cores(), _ram_gb(), name, gigabytes, _hub_reachable())
 
 
 def choose_profile(machine: Machine) -> Choice:
@@ -111,7 +111,8 @@ def _ram_gb() -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
 
 
-def _gpu() -> tuple[str | None, float]:
+def gpu() -> tuple[str | None, float]:
+    """The first NVIDIA GPU's name and its memory in GB; None and 0 if there is none."""
     # nvidia-smi tells without importing torch, which the agent never does.
     if shutil.which("nvidia-smi") is None:
         return None, 0.0

@@ -42,3 +42,9 @@ class Metrics:
             buckets=_LATENCY_BUCKETS_S,
             registry=self.registry,
         )
+        self.voice_switches = Counter(
+            "csm_agent_voice_switches",
+            "Calls in which another engine took over the voice.",
+            ["engine"],
+            registry=self.registry,
+        )

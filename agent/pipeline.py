@@ -28,6 +28,7 @@ from agent.input_audio import InputAudioNormalizer
 from agent.persona import Persona
 from agent.services import Services
 from agent.settings import Settings, TurnSettings, VADSettings
+from agent.speaking.mouth import Mouth
 from agent.speculation import SpeculatingSpeechTimeoutStop, SpeculatingTurnAnalyzerStop
 
 # Whisper, Silero and smart-turn hear 16 kHz; Kokoro and CSM speak 24 kHz.
@@ -50,7 +51,7 @@ def load_ears(settings: Settings) -> Ears:
 
 
 def build_pipeline(
-    transport: BaseTransport, persona: Persona, services: Services, ears: Ears
+    transport: BaseTransport, persona: Persona, services: Services, ears: Ears, mouth: Mouth
 ) -> tuple[Pipeline, LLMContextAggregatorPair]:
     """Builds one caller's pipeline; only the models behind `services` are shared.
 
@@ -58,27 +59,28 @@ def build_pipeline(
         The pipeline, and the aggregators that keep the conversation for the language model.
     """
     context = LLMContext(services.opening_messages(persona))  # type: ignore[arg-type]
-    aggregators = LLMContextAggregatorPair(
+    aggregators = mouth.aggregators(
         context,
-        user_params=LLMUserAggregatorParams(
+        LLMUserAggregatorParams(
             vad_analyzer=ears.vad,
             # A cough opens a turn that nothing but this closes.
             user_turn_stop_timeout=_EMPTY_TURN_S,
             user_turn_strategies=UserTurnStrategies(stop=[ears.turn_stop]),
         ),
     )
-    tts = services.build_tts(persona)
     pipeline = Pipeline(
         [
             transport.input(),
             InputAudioNormalizer(),
             services.build_stt(persona),
             aggregators.user(),
+            *mouth.behind_user,
             ContextLimit(context, services.context_chars(persona)),
             Apology(persona.apology),
-            services.build_llm(persona, Draft(tts.prepare, tts.aggregator)),
-            tts,
+            services.build_llm(persona, Draft(mouth.prepare, mouth.aggregator)),
+            mouth.tts,
             transport.output(),
+            *mouth.behind_output,
             aggregators.assistant(),
         ]
     )

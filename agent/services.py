@@ -29,6 +29,8 @@ from agent.embedded.llm import EmbeddedLLM
 from agent.models import ModelError, resolve
 from agent.persona import Persona
 from agent.settings import OLLAMA_URL, Settings
+from agent.speaking.csm import CSMUnavailable, SharedCSM, why_not
+from agent.speaking.mouth import Mouth, csm_mouth, kokoro_mouth
 
 # Each takes a second at the start, on a small machine; a folder may hold any number of personas.
 _WARM_OTHERS = 4
@@ -119,6 +121,8 @@ class Services:
         self._personas = personas
         self._whisper: WhisperEngine | None = None
         self._kokoro: Kokoro | None = None
+        self._csm: SharedCSM | None = None
+        self._why_not_csm = ""
         self._llm: EmbeddedLLM | None = None
         self._client: AsyncOpenAI | None = None
 
@@ -140,6 +144,7 @@ class Services:
             except (KokoroError, WhisperEngineError) as error:
                 raise ModelError(str(error)) from None
             say(f"Loaded {label} in {time.monotonic() - started:.1f} s.")
+        await self._load_csm(say)
 
     @property
     def alive(self) -> bool:
@@ -152,11 +157,13 @@ class Services:
             await self._client.close()
         if self._llm is not None:
             await asyncio.to_thread(self._llm.stop)
+        if self._csm is not None:
+            await self._csm.close()
         if self._whisper is not None:
             self._whisper.close()
         if self._kokoro is not None:
             self._kokoro.close()
-        self._client = self._llm = self._whisper = self._kokoro = None
+        self._client = self._llm = self._whisper = self._kokoro = self._csm = None
 
     def build_stt(self, persona: Persona) -> STTService:
         """Speech recognition for one caller."""
@@ -213,8 +220,25 @@ class Services:
         tokens = self._settings.llm.context_tokens - self._settings.llm.max_tokens
         return max(1000, tokens * CHARS_PER_TOKEN - len(persona.system_prompt))
 
-    def build_tts(self, persona: Persona) -> KokoroTTSService:
-        """The persona's voice for one caller."""
+    async def build_mouth(self, persona: Persona) -> Mouth:
+        """The persona's voice for one caller: CSM's where it speaks, beside the spare one."""
+        kokoro = self.build_kokoro(persona)
+        if self._csm is None:
+            return kokoro_mouth(kokoro, self._why_not_csm)
+        try:
+            return await csm_mouth(
+                self._csm,
+                persona,
+                kokoro,
+                lead_s=self._settings.tts.csm.lead_s,
+                text_transforms=[("*", spoken_form())],
+            )
+        except CSMUnavailable as error:
+            logger.warning(f"{persona.display_name} speaks with the spare voice: {error}")
+            return kokoro_mouth(kokoro, str(error))
+
+    def build_kokoro(self, persona: Persona) -> KokoroTTSService:
+        """The persona's embedded voice for one caller."""
         assert self._kokoro is not None, "load() comes first"
         return KokoroTTSService(
             kokoro=self._kokoro,
@@ -293,6 +317,30 @@ class Services:
         path = await asyncio.to_thread(resolve, tts.model, "tts")
         self._kokoro = await asyncio.to_thread(Kokoro, path, threads=_threads(tts.threads))
         await asyncio.to_thread(self._kokoro.warm_up)
+
+    async def _load_csm(self, say: Callable[[str], None]) -> None:
+        """CSM, if it is wanted and can be had; else says once why Kokoro speaks."""
+        tts = self._settings.tts
+        if tts.engine == "kokoro":
+            return
+        why = await asyncio.to_thread(why_not, tts)
+        if why is None:
+            started = time.monotonic()
+            csm = SharedCSM(tts.csm, self._settings.server.max_sessions)
+            try:
+                await csm.load(say)
+                # Its voice is the first that is wanted.
+                await csm.voice(self._personas[self._settings.persona])
+            except CSMUnavailable as error:
+                await csm.close()
+                why = str(error)
+            else:
+                self._csm = csm
+                say(f"Loaded CSM ({tts.csm.checkpoint}) in {time.monotonic() - started:.1f} s.")
+                return
+        self._why_not_csm = why
+        tell = logger.warning if tts.engine == "csm" else say
+        tell(f"Kokoro speaks, not CSM: {why.rstrip('.')}.")
 
 
 def _threads(wanted: int) -> int:

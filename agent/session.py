@@ -1,11 +1,14 @@
 """One conversation, from connect to hang-up."""
 
+from dataclasses import asdict
+
 from loguru import logger
 from pipecat.frames.frames import ErrorFrame, TTSSpeakFrame
 from pipecat.observers.user_bot_latency_observer import (
     LatencyBreakdown,
     UserBotLatencyObserver,
 )
+from pipecat.pipeline.service_switcher import ServiceSwitcher
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_response_universal import (
     AssistantTurnStoppedMessage,
@@ -24,7 +27,11 @@ from agent.persona import Persona
 from agent.pipeline import AUDIO_IN_HZ, AUDIO_OUT_HZ, Ears, build_pipeline
 from agent.services import Services
 from agent.settings import Settings
+from agent.speaking.mouth import Mouth, VoiceNews
 from agent.turn_state import TurnState
+
+# What the page says while a spare voice speaks in CSM's place.
+_CSM_AWAY = "CSM cannot speak just now; the spare voice speaks until it can."
 
 
 class Session:
@@ -36,6 +43,7 @@ class Session:
         persona: Persona,
         services: Services,
         ears: Ears,
+        mouth: Mouth,
         settings: Settings,
         metrics: Metrics,
         *,
@@ -43,10 +51,11 @@ class Session:
     ) -> None:
         """Builds the pipeline; `run` starts it."""
         self.name = name
+        self.mouth = mouth
         self._persona = persona
         self._metrics = metrics
         self._turns = 0
-        pipeline, aggregators = build_pipeline(transport, persona, services, ears)
+        pipeline, aggregators = build_pipeline(transport, persona, services, ears, mouth)
         latency = UserBotLatencyObserver()
         self._turn_state = TurnState()
         self._worker = PipelineWorker(
@@ -61,6 +70,7 @@ class Session:
             conversation_id=name,
         )
         self._greet_once()
+        self._report_voice()
         self._report_turns(aggregators, latency)
         self._report_errors()
         self._end_with(transport)
@@ -87,9 +97,29 @@ class Session:
         async def greet(rtvi) -> None:
             # A client may say that it is ready as often as it likes.
             nonlocal greeted
-            if self._persona.greeting and not greeted:
-                greeted = True
+            if greeted:
+                return
+            greeted = True
+            await self._tell_voice(self.mouth.news)
+            if self._persona.greeting:
                 await self._worker.queue_frame(TTSSpeakFrame(self._persona.greeting))
+
+    def _report_voice(self) -> None:
+        """Tells the page when another engine speaks from now on."""
+        switcher = self.mouth.switcher
+        if switcher is None:
+            return
+
+        @switcher.strategy.event_handler("on_service_switched")
+        async def tell(strategy, service) -> None:
+            news = VoiceNews("csm") if service is switcher.csm else VoiceNews("kokoro", _CSM_AWAY)
+            logger.info(f"Session {self.name}: {news.engine} speaks from now on.")
+            self._metrics.voice_switches.labels(news.engine).inc()
+            await self._tell_voice(news)
+
+    async def _tell_voice(self, news: VoiceNews) -> None:
+        message = {"type": "voice", "name": self._persona.display_name, **asdict(news)}
+        await self._worker.rtvi.send_server_message(message)
 
     def _report_turns(
         self, aggregators: LLMContextAggregatorPair, latency: UserBotLatencyObserver
@@ -131,7 +161,7 @@ def _stage_of(frame: ErrorFrame) -> tuple[str, str | None]:
     match frame.processor:
         case STTService():
             return "stt", "Your last words could not be recognised. Please say them again."
-        case TTSService():
+        case TTSService() | ServiceSwitcher():
             return "tts", "The answer could not be spoken."
         case LLMService():
             return "llm", None

@@ -98,14 +98,43 @@ class LLMSettings(_Section):
     )
 
 
+class CSMSettings(_Section):
+    """CSM, where it speaks."""
+
+    checkpoint: str = Field(
+        default="sesame/csm-1b", min_length=1, description="A folder, or a Hugging Face id."
+    )
+    revision: str | None = Field(default=None, description="Of a Hugging Face id.")
+    device: Literal["auto", "cuda", "cpu"] = Field(
+        default="auto", description="auto is the GPU where there is one."
+    )
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        default="auto", description="Of the weights; auto: bfloat16 on a GPU or quantised."
+    )
+    quantize: Literal["int8", "int4"] | None = Field(
+        default=None, description="Weights in fewer bytes; on a CPU only int4 keeps up."
+    )
+    compile: bool = Field(
+        default=True, description="Compile it at the start; false starts in seconds, and is slow."
+    )
+    lead_s: float = Field(
+        default=4.0, ge=0.5, le=30, description="Speech is made so far ahead of its playing."
+    )
+
+
 class TTSSettings(_Section):
     """The voice."""
 
-    engine: Literal["kokoro"] = "kokoro"
-    model: str = Field(
-        default="kokoro-82m", description="Name (csm-agent models list) or ONNX file."
+    engine: Literal["auto", "csm", "kokoro"] = Field(
+        default="auto",
+        description="auto: CSM where there is a GPU for it and its weights can be had, else "
+        "Kokoro. csm: on whatever there is. Kokoro is the spare voice of both.",
     )
-    threads: int = Field(default=0, ge=0, description="CPU threads; 0 is one per core.")
+    model: str = Field(
+        default="kokoro-82m", description="Kokoro: name (csm-agent models list) or ONNX file."
+    )
+    threads: int = Field(default=0, ge=0, description="Kokoro: CPU threads; 0 is one per core.")
+    csm: CSMSettings = Field(default_factory=CSMSettings)
 
 
 class Settings(_Section):

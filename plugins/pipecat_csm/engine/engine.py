@@ -89,6 +89,11 @@ class Engine:
         self.close()
 
     @property
+    def alive(self) -> bool:
+        """Whether it serves; it does until it is closed, or its device is lost."""
+        return not self._calls.closed
+
+    @property
     def occupancy(self) -> Occupancy:
         """How busy it is now."""
         return Occupancy(self._slots.sessions, len(self._sessions), len(self._replies))

@@ -46,7 +46,8 @@ class Caller:
             history: Gets the Segments.
             speaker: The caller's number.
         """
-        self._engine, self._history, self._speaker = engine, history, speaker
+        self.engine, self.speaker = engine, speaker
+        self._history = history
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="csm-caller")
         self._resampler = create_stream_resampler()
         self._recent: deque[NDArray[np.float32]] = deque()
@@ -117,7 +118,7 @@ class Caller:
             if listening is not None and text.strip():
                 codes = await self._run(listening.finish)
                 if len(codes):
-                    self._history.add(Segment(text.strip(), self._speaker, codes=codes))
+                    self._history.add(Segment(text.strip(), self.speaker, codes=codes))
                 self._gain = loudness_gain(torch.from_numpy(np.concatenate(turn)))
         except CSMError as error:
             # The conversation goes on; only the sound of this turn conditions nothing.
@@ -157,9 +158,11 @@ class Caller:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _listen(self) -> Listening | None:
+        self._turn = []
+        if not self.engine.alive:  # which others have said
+            return None
         try:
-            self._turn = []
-            return self._engine.listen(gain=self._gain)
+            return self.engine.listen(gain=self._gain)
         except CSMError as error:
             logger.warning(f"The voice does not hear the caller: {error}")
             return None

@@ -21,7 +21,6 @@ from pipecat_csm.segment import Segment
 from pipecat_csm.services.caller import Caller
 from pipecat_csm.services.playout import Playout
 
-AGENT, CALLER = 0, 1
 _REMEMBERED = 8
 
 Result = TypeVar("Result")
@@ -68,10 +67,11 @@ class CSMConversation:
         """
         self.history = history or SegmentHistory()
         self.playout = playout or Playout()
-        self.caller = Caller(engine, self.history, CALLER)
+        self.caller = Caller(engine, self.history)
         self.interrupted: Heard | None = None
         """What was heard of the reply that was interrupted last, until somebody takes it."""
         self._engine, self._lead_s = engine, lead_s
+        self._agent = 0  # the agent's number
         self._session: Session | None = None
         # Of the thread alone.
         self._speech: Speech | None = None
@@ -79,6 +79,11 @@ class CSMConversation:
         self._replies: dict[str, _Reply] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="csm-session")
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has a slot of an engine that serves."""
+        return self._session is not None and self._engine.alive
 
     @property
     def positions(self) -> int:
@@ -98,6 +103,8 @@ class CSMConversation:
     async def open(self, references: Sequence[Segment], sampling: SamplingOptions) -> None:
         """Takes a slot and has it read the voice; another voice's slot is given back first.
 
+        The agent has the references' number from now on, and the caller another.
+
         Raises:
             CSMError: There is no room, or the references cannot be used.
         """
@@ -107,10 +114,17 @@ class CSMConversation:
                 self._session.close()
                 self._session = None
             session, version = self._engine.open_session(sampling, references), self.history.version
+            self._session = session
             session.sync(self.history.segments)
-            self._session, self._synced = session, version
+            self._synced = version
 
+        self._agent = references[0].speaker if references else 0
+        self.caller.speaker = 0 if self._agent else 1
         await self._run(reopen)
+
+    def use(self, engine: Engine) -> None:
+        """Another engine, after the first has failed; `open` must follow."""
+        self._engine = self.caller.engine = engine
 
     def resample(self, sampling: SamplingOptions) -> None:
         """From the next reply on it is sampled so."""
@@ -135,7 +149,7 @@ class CSMConversation:
             if self._session is None:
                 raise EngineClosedError("The conversation has no voice: it was not opened.")
             self._speech = self._session.speak(
-                text, AGENT, context=self.history.segments, lead_s=self._lead_s, paced=True
+                text, self._agent, context=self.history.segments, lead_s=self._lead_s, paced=True
             )
             return self._speech
 
@@ -166,7 +180,7 @@ class CSMConversation:
         if not frames:
             return
         codes = torch.from_numpy(speech.codes[:frames])
-        self.history.expect(turn, Segment(text, AGENT, codes=codes), words_until)
+        self.history.expect(turn, Segment(text, self._agent, codes=codes), words_until)
         if reply.cut_s is not None:  # the interruption was faster
             self.history.commit(turn, max(0.0, reply.cut_s - reply.made_s))
         reply.made_s += frames / FRAME_HZ

@@ -13,16 +13,19 @@ from pipecat.frames.frames import ErrorFrame, Frame, TTSAudioRawFrame
 from pipecat.processors.frame_processor import FrameProcessorSetup
 from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
+from pipecat.utils.text.base_text_aggregator import BaseTextAggregator
 from pipecat.utils.tracing.service_decorators import traced_tts
 from pipecat.utils.types import NOT_GIVEN, NotGiven, is_given, require_given
 
+from pipecat_csm.engine.engine import Engine
 from pipecat_csm.engine.runner import SamplingOptions
 from pipecat_csm.engine.speech import Frame as SpeechFrame
 from pipecat_csm.engine.speech import Speech
 from pipecat_csm.errors import CSMError, TextError
-from pipecat_csm.model.config import SAMPLE_RATE_HZ
+from pipecat_csm.model.config import FRAME_HZ, SAMPLE_RATE_HZ
 from pipecat_csm.segment import Segment
 from pipecat_csm.services.conversation import CSMConversation
+from pipecat_csm.services.first_clause import FirstClauseAggregator
 from pipecat_csm.services.word_times import Voice, WordTimes
 from pipecat_csm.text import normalise, split
 
@@ -32,6 +35,9 @@ _CALLER_S = 1.0
 # Pipecat closes a reply that has had no audio for this long; a CPU may take its time.
 _SILENCE_TIMEOUT_S = 60.0
 _NOTHING_SAID_S = 0.1
+# A device that makes nothing for so long, though there is room for it, hangs. A CPU that has to
+# read a whole context anew takes six.
+_HANGS_S = 20.0
 
 Voices = Mapping[str, Sequence[Segment]]
 
@@ -55,7 +61,13 @@ class CSMTTSSettings(TTSSettings):
 
 
 class CSMTTSService(TTSService):
-    """Speaks with a shared CSM engine, sentence by sentence, in one session per conversation."""
+    """Speaks with a shared CSM engine, sentence by sentence, in one session per conversation.
+
+    Event handlers available, beside Pipecat's own:
+
+    - on_unspoken: Called with a text, or the rest of one, that could not be spoken because the
+      engine failed, for another voice to speak. Where one is at hand see `speaks` and `recover`.
+    """
 
     Settings = CSMTTSSettings
     _settings: CSMTTSSettings  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -66,6 +78,7 @@ class CSMTTSService(TTSService):
         conversation: CSMConversation,
         voices: Voices,
         settings: CSMTTSSettings | None = None,
+        text_aggregator: BaseTextAggregator | None = None,
         **kwargs: Any,
     ) -> None:
         """Makes the service of one conversation; it takes its slot in `setup`.
@@ -75,6 +88,8 @@ class CSMTTSService(TTSService):
             voices: By name, the reference Segments of each: recordings of the voice, with their
                 words. Of one without any, CSM invents the voice.
             settings: The first voice, Sesame's sampling and a seed of 0 by default.
+            text_aggregator: Cuts a reply into the texts that `run_tts` gets; by default its first
+                clause, then its sentences.
             **kwargs: Passed to Pipecat's `TTSService`.
 
         Raises:
@@ -100,14 +115,38 @@ class CSMTTSService(TTSService):
             settings=defaults,
             **kwargs,
         )
+        # Pipecat has no argument for it.
+        self._text_aggregator = text_aggregator or FirstClauseAggregator()
         self._conversation, self._voices = conversation, voices
         self._check_voice(defaults)
+        self._register_event_handler("on_unspoken", sync=True)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="csm-reply")
         self._pcm_resampler = create_stream_resampler()
         self._manner: Voice | None = None  # how it speaks, learned from sentence to sentence
 
     def can_generate_metrics(self) -> bool:
         """Reports that metrics are generated."""
+        return True
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it can be given work: its engine serves, and has a slot for it."""
+        return self.is_usable and self._conversation.alive
+
+    async def recover(self, engine: Engine | None = None) -> bool:
+        """Tries to speak again after a failure, and says whether it can.
+
+        Args:
+            engine: Another one, if the first has stopped for good. It reads all of the history.
+        """
+        if engine is not None:
+            self._conversation.use(engine)
+        try:
+            await self._open()
+        except CSMError as error:
+            logger.debug(f"{self}: it cannot speak yet: {error}")
+            return False
+        await self.set_usable(True)
         return True
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
@@ -138,21 +177,32 @@ class CSMTTSService(TTSService):
         await self.start_tts_usage_metrics(text)
         if not await self._conversation.caller.settled(_CALLER_S):
             logger.warning(f"{self}: the reply does not wait longer for how the caller sounded.")
-        spoken = False
+        spoken, pieces = False, _pieces(text)
         try:
-            for piece in _pieces(text):
-                async for frame in self._speak(piece, context_id):
+            while pieces:
+                async for frame in self._speak(pieces[0], context_id):
                     spoken = True
                     yield frame
-        except CSMError as error:
-            yield ErrorFrame(error=str(error), exception=error)
+                del pieces[0]
+        except _CutShort as cut:
+            yield ErrorFrame(error=str(cut.error), exception=cut.error)
+            rest = " ".join([cut.rest, *pieces[1:]]).strip()
+            await self._call_event_handler("on_unspoken", rest)
         if not spoken:
             # Pipecat takes a reply without audio for a fault.
             nothing = b"\0\0" * int(_NOTHING_SAID_S * self.sample_rate)
             yield TTSAudioRawFrame(nothing, self.sample_rate, 1, context_id=context_id)
 
+    async def _synthesize_text(self, text: str, context_id: str) -> None:
+        if not self.is_usable:  # Pipecat will not ask `run_tts`
+            await self._call_event_handler("on_unspoken", text)
+        await super()._synthesize_text(text, context_id)
+
     async def _speak(self, text: str, context_id: str) -> AsyncGenerator[Frame]:
-        speech, begins_s = await self._conversation.speak(text, context_id)
+        try:
+            speech, begins_s = await self._conversation.speak(text, context_id)
+        except CSMError as error:
+            raise _CutShort(error, text) from error
         words, taken = WordTimes(text, self._manner), 0
         try:
             while (frame := await self._taken(speech)) is not None:
@@ -167,11 +217,20 @@ class CSMTTSService(TTSService):
             self._manner = words.voice
             if speech.runaway is not None:
                 logger.warning(f"{self}: CSM ran away on {text[:40]!r}: {speech.runaway}; cut off.")
+        except CSMError as error:
+            said = words.words_until(taken / FRAME_HZ)
+            raise _CutShort(error, text.removeprefix(said).strip()) from error
         finally:
             self._conversation.spoken(context_id, text, speech, taken, words.words_until)
 
     async def _taken(self, speech: Speech) -> SpeechFrame | None:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, speech.take)
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                return await loop.run_in_executor(self._thread, speech.take, _HANGS_S)
+            except TimeoutError:
+                if speech.has_room(0):
+                    raise CSMError(f"CSM has made no sound for {_HANGS_S:.0f} s.") from None
 
     async def _announce(
         self, words: Sequence[tuple[str, float]], begins_s: float, context_id: str
@@ -213,6 +272,14 @@ class CSMTTSService(TTSService):
             raise ValueError(
                 f"There is no voice {settings.voice!r}; there are {', '.join(self._voices)}."
             )
+
+
+class _CutShort(Exception):
+    """A piece of text that was not spoken to its end."""
+
+    def __init__(self, error: CSMError, rest: str) -> None:
+        super().__init__(str(error))
+        self.error, self.rest = error, rest
 
 
 def _pieces(text: str) -> list[str]:

@@ -12,7 +12,8 @@ from loguru import logger
 from openai import AsyncOpenAI
 
 from agent.embedded.llm import EmbeddedLLM
-from agent.embedded.llm_supervisor import LLMSupervisor, RestartLimit
+from agent.embedded.llm_supervisor import LLMSupervisor
+from agent.restarts import RestartLimit
 from tests.agent.embedded.llm_talk import STORY, SYSTEM, answer, servers_of
 
 OPENING = [{"role": "system", "content": SYSTEM}]
@@ -57,16 +58,6 @@ def until(wanted: Callable[[], object], within_s: float = 30) -> None:
     while not wanted():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
-
-
-class TestTheLimit:
-    def test_pauses_grow_and_end(self):
-        limit = RestartLimit()
-        assert [limit.next_pause_s(now) for now in range(7)] == [1, 2, 4, 8, 16, None, None]
-
-    def test_forgets_what_is_long_ago(self):
-        limit = RestartLimit(restarts=2, within_s=600)
-        assert [limit.next_pause_s(now) for now in (0, 500, 599, 600, 601)] == [1, 2, None, 2, None]
 
 
 class TestADeadServer:

@@ -1,0 +1,155 @@
+"""Which of two voices speaks: CSM while it can, the spare one while it cannot."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from loguru import logger
+from pipecat.frames.frames import (
+    ErrorFrame,
+    Frame,
+    InterruptionFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    TTSSpeakFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+)
+from pipecat.pipeline.service_switcher import ServiceSwitcher, ServiceSwitcherStrategy
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
+
+from agent.embedded.kokoro_tts import KokoroTTSService
+
+if TYPE_CHECKING:
+    from pipecat_csm.services.tts import CSMTTSService
+
+_FIRST_TRY_S = 0.5
+_LAST_TRY_S = 15.0
+
+
+class _BetweenReplies(ServiceSwitcherStrategy):
+    """Switches when it is told to, which is between two replies."""
+
+    async def handle_error(self, error: ErrorFrame) -> FrameProcessor | None:
+        """The spare voice takes over with the next reply, so that the error is dealt with."""
+        return self.services[-1] if self.active_service is self.services[0] else None
+
+    async def switch_to(self, service: FrameProcessor) -> None:
+        """Has another service speak from now on."""
+        await self._set_active_if_available(service)
+
+
+class VoiceSwitcher(ServiceSwitcher[_BetweenReplies]):
+    """CSM's service and a spare voice's, of which one speaks each reply from its start to its end.
+
+    Pipecat's own failover switches at once, and closes the way of what the first service still
+    has to say. Here a reply that CSM began is finished by CSM, and what it could not say of it is
+    said by the spare voice afterwards. CSM speaks again from the next reply on when it can.
+    """
+
+    def __init__(
+        self,
+        csm: "CSMTTSService",
+        spare: KokoroTTSService,
+        *,
+        recover: Callable[[], Awaitable[bool]],
+    ) -> None:
+        """CSM speaks first.
+
+        Args:
+            csm: Says what it could not speak by its event `on_unspoken`.
+            spare: Speaks where CSM does not.
+            recover: Tries to have CSM speak again, and says whether it can.
+        """
+        super().__init__([csm, spare], strategy_type=_BetweenReplies)
+        self.csm, self.spare = csm, spare
+        self._recover = recover
+        self._recovering: asyncio.Task[None] | None = None
+        # What has been asked for and not been said to its end.
+        self._answering = False
+        self._lines = 0
+        self._sounding: set[str] = set()
+        self._unspoken: list[str] = []
+        csm.add_event_handler("on_unspoken", self._keep)
+
+    @property
+    def active(self) -> "CSMTTSService | KokoroTTSService":
+        """The service that speaks."""
+        return self.csm if self.strategy.active_service is self.csm else self.spare
+
+    async def setup(self, setup: FrameProcessorSetup) -> None:
+        """Sets both services up, and begins to watch over CSM."""
+        await super().setup(setup)
+        self._recovering = self.create_task(self._keep_trying())
+
+    async def cleanup(self) -> None:
+        """Ends both; a second time does nothing."""
+        recovering, self._recovering = self._recovering, None
+        if recovering is not None:
+            await self.cancel_task(recovering)
+        await super().cleanup()
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Chooses the voice when a reply begins; the rest is Pipecat's."""
+        if direction == FrameDirection.DOWNSTREAM:
+            match frame:
+                case LLMFullResponseStartFrame():
+                    await self._choose()
+                    self._answering = True
+                case TTSSpeakFrame():
+                    await self._choose()
+                    self._lines += 1
+                case InterruptionFrame():
+                    self._answering, self._lines = False, 0
+                    self._sounding.clear()
+                    self._unspoken.clear()
+        await super().process_frame(frame, direction)
+
+    async def push_frame(
+        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> None:
+        """Takes note of replies that begin and end; the rest is Pipecat's."""
+        await super().push_frame(frame, direction)
+        if direction != FrameDirection.DOWNSTREAM:
+            return
+        match frame:
+            case TTSStartedFrame() if frame.context_id:
+                self._lines = max(0, self._lines - (not self._answering))
+                self._sounding.add(frame.context_id)
+            case TTSStoppedFrame() if frame.context_id:
+                self._sounding.discard(frame.context_id)
+                await self._say_the_rest()
+            case LLMFullResponseEndFrame():
+                self._answering = False
+                await self._say_the_rest()
+
+    @property
+    def _silent(self) -> bool:
+        return not (self._answering or self._lines or self._sounding)
+
+    async def _choose(self) -> None:
+        wanted = self.csm if self.csm.speaks else self.spare
+        if wanted is not self.active and self._silent:
+            await self.strategy.switch_to(wanted)
+
+    async def _keep(self, csm: "CSMTTSService", text: str) -> None:
+        self._unspoken.append(text)
+
+    async def _say_the_rest(self) -> None:
+        if self._unspoken and self._silent:
+            text = " ".join(self._unspoken)
+            self._unspoken.clear()
+            logger.debug(f"{self}: the spare voice says what CSM could not: [{text}]")
+            await self.queue_frame(TTSSpeakFrame(text))
+
+    async def _keep_trying(self) -> None:
+        """Has CSM speak again, as soon as it can; each try is later than the last."""
+        pause_s = _FIRST_TRY_S
+        while True:
+            await asyncio.sleep(pause_s)
+            if self.csm.speaks:
+                pause_s = _FIRST_TRY_S
+            elif await self._recover():
+                logger.info(f"{self}: CSM speaks again from the next reply on.")
+            else:
+                pause_s = min(2 * pause_s, _LAST_TRY_S)
