@@ -88,6 +88,11 @@ def spoken(token: str) -> str:
     return " ".join(filter(None, words))
 
 
+def words_said(text: str) -> int:
+    """How many words of a text there are up to the last with a letter or digit."""
+    return len(re.sub(r"[\W_]+$", "", text).split())
+
+
 def is_abbreviation(token: str) -> bool:
     """Whether its full stop is its own: "Dr.", "e.g.", "U.S."."""
     text = token.strip(_AROUND).lower()

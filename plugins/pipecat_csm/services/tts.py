@@ -1,31 +1,31 @@
 """CSM as a Pipecat voice: every reply is conditioned on how both speakers sounded."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from loguru import logger
 from pipecat.audio.utils import create_stream_resampler
-from pipecat.frames.frames import ErrorFrame, Frame, TTSAudioRawFrame
+from pipecat.frames.frames import ErrorFrame, Frame, MetricsFrame, TTSAudioRawFrame
 from pipecat.processors.frame_processor import FrameProcessorSetup
 from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
 from pipecat.utils.text.base_text_aggregator import BaseTextAggregator
 from pipecat.utils.tracing.service_decorators import traced_tts
-from pipecat.utils.types import NOT_GIVEN, NotGiven, is_given, require_given
+from pipecat.utils.types import assert_given
 
 from pipecat_csm.engine.engine import Engine
-from pipecat_csm.engine.runner import SamplingOptions
 from pipecat_csm.engine.speech import Frame as SpeechFrame
 from pipecat_csm.engine.speech import Speech
-from pipecat_csm.errors import CSMError, TextError
+from pipecat_csm.errors import CSMError, EngineClosedError, OptionError, TextError
 from pipecat_csm.model.config import FRAME_HZ, SAMPLE_RATE_HZ
-from pipecat_csm.segment import Segment
 from pipecat_csm.services.conversation import CSMConversation
 from pipecat_csm.services.first_clause import FirstClauseAggregator
+from pipecat_csm.services.metrics import ReplyMeter
+from pipecat_csm.services.settings import CSMTTSSettings, Voices
+from pipecat_csm.services.spoken import words_said
 from pipecat_csm.services.word_times import Voice, WordTimes
 from pipecat_csm.text import normalise, split
 
@@ -38,26 +38,13 @@ _NOTHING_SAID_S = 0.1
 # A device that makes nothing for so long, though there is room for it, hangs. A CPU that has to
 # read a whole context anew takes six.
 _HANGS_S = 20.0
+_STOPPED = (
+    "CSM's engine has stopped: load the model again and give this service its engine with "
+    "recover(), or have another voice speak."
+)
 
-Voices = Mapping[str, Sequence[Segment]]
-
-
-@dataclass
-class CSMTTSSettings(TTSSettings):
-    """Settings of `CSMTTSService`; each can be changed while it runs.
-
-    ``voice`` is a name among the voices that the service was given. What CSM speaks besides English
-    is for its weights to say, so ``language`` changes nothing.
-
-    Parameters:
-        temperature: 0 is greedy; Sesame's own is 0.9.
-        top_k: How many codes each is drawn from; 0 is all.
-        seed: The same seed says the same in the same conversation.
-    """
-
-    temperature: float | NotGiven = field(default_factory=lambda: NOT_GIVEN)
-    top_k: int | NotGiven = field(default_factory=lambda: NOT_GIVEN)
-    seed: int | NotGiven = field(default_factory=lambda: NOT_GIVEN)
+# Of these a change is taken up; Pipecat itself sees to the language.
+_CHANGEABLE = {"voice", "temperature", "top_k", "seed", "language"}
 
 
 class CSMTTSService(TTSService):
@@ -93,7 +80,7 @@ class CSMTTSService(TTSService):
             **kwargs: Passed to Pipecat's `TTSService`.
 
         Raises:
-            ValueError: There is no voice, or none of that name.
+            ValueError: There is no voice, or none of that name, or a number makes no sense.
         """
         if not voices:
             raise ValueError("CSMTTSService needs a voice; one without references is enough.")
@@ -117,12 +104,14 @@ class CSMTTSService(TTSService):
         )
         # Pipecat has no argument for it.
         self._text_aggregator = text_aggregator or FirstClauseAggregator()
-        self._conversation, self._voices = conversation, voices
-        self._check_voice(defaults)
+        # A voice that is deleted while it is in use goes on.
+        self._conversation, self._voices = conversation, dict(voices)
+        defaults.check(defaults, voices)
         self._register_event_handler("on_unspoken", sync=True)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="csm-reply")
         self._pcm_resampler = create_stream_resampler()
         self._manner: Voice | None = None  # how it speaks, learned from sentence to sentence
+        self._meters: dict[str, ReplyMeter] = {}
 
     def can_generate_metrics(self) -> bool:
         """Reports that metrics are generated."""
@@ -152,10 +141,7 @@ class CSMTTSService(TTSService):
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Takes a slot of the engine, and has it read the voice."""
         await super().setup(setup)
-        try:
-            await self._open()
-        except CSMError as error:
-            await self.push_error(str(error), exception=error, force_treat_as_permanent=True)
+        await self._open_or_report()
 
     async def cleanup(self) -> None:
         """Gives the slot back; a second time does nothing."""
@@ -177,18 +163,26 @@ class CSMTTSService(TTSService):
         await self.start_tts_usage_metrics(text)
         if not await self._conversation.caller.settled(_CALLER_S):
             logger.warning(f"{self}: the reply does not wait longer for how the caller sounded.")
-        spoken, pieces = False, _pieces(text)
+        spoken, pieces = False, list[str]()
         try:
+            pieces = _pieces(text)
             while pieces:
                 async for frame in self._speak(pieces[0], context_id):
                     spoken = True
                     yield frame
                 del pieces[0]
+        except TextError as error:
+            yield ErrorFrame(error=str(error), exception=error)
         except _CutShort as cut:
-            yield ErrorFrame(error=str(cut.error), exception=cut.error)
+            if isinstance(cut.error, EngineClosedError):
+                await self.push_error(_STOPPED, exception=cut.error, force_treat_as_permanent=True)
+            else:
+                yield ErrorFrame(error=str(cut), exception=cut.error)
             rest = " ".join([cut.rest, *pieces[1:]]).strip()
             await self._call_event_handler("on_unspoken", rest)
         if not spoken:
+            if context_id not in self._meters:  # what was said before has been measured
+                await self.cancel_ttfb_metrics()
             # Pipecat takes a reply without audio for a fault.
             nothing = b"\0\0" * int(_NOTHING_SAID_S * self.sample_rate)
             yield TTSAudioRawFrame(nothing, self.sample_rate, 1, context_id=context_id)
@@ -199,29 +193,41 @@ class CSMTTSService(TTSService):
         await super()._synthesize_text(text, context_id)
 
     async def _speak(self, text: str, context_id: str) -> AsyncGenerator[Frame]:
+        meter = self._meters.get(context_id) or ReplyMeter(self._conversation.playout, context_id)
+        meter.asked()
         try:
             speech, begins_s = await self._conversation.speak(text, context_id)
-        except CSMError as error:
+        except Exception as error:
             raise _CutShort(error, text) from error
-        words, taken = WordTimes(text, self._manner), 0
+        meter.began(self._conversation.positions)
+        # Pipecat counts letters and digits: what follows the last of them it has taken as spoken
+        # already, and would take for the start of the next sentence.
+        words, sayable, taken = WordTimes(text, self._manner), words_said(text), 0
         try:
             while (frame := await self._taken(speech)) is not None:
                 taken += 1
-                await self._announce(words.feed(frame.audio), begins_s, context_id)
+                meter.made(1 / FRAME_HZ, goes_on=speech.has_room(0))
+                self._meters[context_id] = meter
+                room = max(0, sayable - words.announced)
+                await self._announce(words.feed(frame.audio)[:room], begins_s, context_id)
                 pcm = (np.clip(frame.audio, -1.0, 1.0) * 32767).astype("<i2").tobytes()
                 if self.sample_rate != SAMPLE_RATE_HZ:
                     pcm = await self._pcm_resampler.resample(pcm, SAMPLE_RATE_HZ, self.sample_rate)
                 if pcm:
                     yield TTSAudioRawFrame(pcm, self.sample_rate, 1, context_id=context_id)
-            await self._announce(words.finish()[words.announced :], begins_s, context_id)
+            if speech.ending == "cancelled" and not speech.cancelled:
+                raise EngineClosedError("The engine has stopped in the middle of a reply.")
+            await self._announce(words.finish()[words.announced : sayable], begins_s, context_id)
             self._manner = words.voice
             if speech.runaway is not None:
                 logger.warning(f"{self}: CSM ran away on {text[:40]!r}: {speech.runaway}; cut off.")
-        except CSMError as error:
+        except Exception as error:
             said = words.words_until(taken / FRAME_HZ)
             raise _CutShort(error, text.removeprefix(said).strip()) from error
         finally:
             self._conversation.spoken(context_id, text, speech, taken, words.words_until)
+            # Where Pipecat's decorator keeps its open spans, if it traces.
+            meter.describe(getattr(self, "_tts_spans", {}))
 
     async def _taken(self, speech: Speech) -> SpeechFrame | None:
         loop = asyncio.get_running_loop()
@@ -239,52 +245,61 @@ class CSMTTSService(TTSService):
             times = [(word, begins_s + start_s) for word, start_s in words]
             await self.add_word_timestamps(times, context_id)
 
+    async def on_audio_context_completed(self, context_id: str) -> None:
+        """Reports how the reply was made."""
+        await self._report(context_id, interrupted=False)
+
+    async def on_audio_context_interrupted(self, context_id: str) -> None:
+        """Reports how the reply was made until then."""
+        await self._report(context_id, interrupted=True)
+
+    async def _report(self, context_id: str, *, interrupted: bool) -> None:
+        meter = self._meters.pop(context_id, None)
+        if meter is not None and self.metrics_enabled:
+            model = str(assert_given(self._settings.model))
+            data = meter.data(self.name, model, interrupted=interrupted)
+            await self.push_frame(MetricsFrame(data=[data]))
+
     async def _update_settings(self, delta: TTSSettings) -> dict[str, Any]:
         try:
-            self._check_voice(delta)
-        except ValueError as error:
-            await self.push_error(f"{error} The voice stays as it was.")
+            self._settings.check(delta, self._voices)
+        except OptionError as error:
+            await self.push_error(f"{error} All settings stay as they were.", exception=error)
             return {}
         changed = await super()._update_settings(delta)
+        self._warn_unhandled_updated_settings(changed.keys() - _CHANGEABLE)
         if "voice" in changed:
             try:
                 await self._open()
             except CSMError as error:
-                await self.push_error(str(error), exception=error)
-        elif changed:
-            self._conversation.resample(self._sampling())
+                self._settings.voice = changed.pop("voice")
+                await self.push_error(f"{error} The voice stays as it was.", exception=error)
+        if changed and self._conversation.alive:
+            self._conversation.resample(self._settings.sampling())
+        elif not self._conversation.alive:
+            await self._open_or_report()
         return changed
 
     async def _open(self) -> None:
-        voice = str(require_given(self._settings.voice, "CSM voice"))
-        await self._conversation.open(self._voices[voice], self._sampling())
+        references = self._voices[str(assert_given(self._settings.voice))]
+        await self._conversation.open(references, self._settings.sampling())
 
-    def _sampling(self) -> SamplingOptions:
-        settings = self._settings
-        return SamplingOptions(
-            temperature=float(require_given(settings.temperature, "temperature")),
-            top_k=int(require_given(settings.top_k, "top_k")),
-            seed=int(require_given(settings.seed, "seed")),
-        )
-
-    def _check_voice(self, settings: TTSSettings) -> None:
-        if is_given(settings.voice) and settings.voice not in self._voices:
-            raise ValueError(
-                f"There is no voice {settings.voice!r}; there are {', '.join(self._voices)}."
-            )
+    async def _open_or_report(self) -> None:
+        try:
+            await self._open()
+        except CSMError as error:
+            await self.push_error(str(error), exception=error, force_treat_as_permanent=True)
 
 
 class _CutShort(Exception):
     """A piece of text that was not spoken to its end."""
 
-    def __init__(self, error: CSMError, rest: str) -> None:
-        super().__init__(str(error))
+    def __init__(self, error: Exception, rest: str) -> None:
+        unknown = f"The voice failed on a piece of text, and goes on with the next: {error!r}"
+        super().__init__(str(error) if isinstance(error, CSMError) else unknown)
         self.error, self.rest = error, rest
 
 
 def _pieces(text: str) -> list[str]:
     """What can be spoken of a text, a Segment each; nothing of emoji alone."""
-    try:
-        return split(normalise(text))
-    except TextError:
-        return []
+    return split(normalise(text)) if any(map(str.isalnum, text)) else []

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipecat.frames.frames import (
+    ErrorFrame,
     Frame,
     InterruptionFrame,
     LLMFullResponseEndFrame,
@@ -21,6 +22,7 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 from pipecat_csm.engine.engine import Engine
+from pipecat_csm.history import SegmentHistory
 from pipecat_csm.services.aggregators import heard_aggregators
 from pipecat_csm.services.conversation import CSMConversation
 from pipecat_csm.services.playout import Playout
@@ -63,15 +65,28 @@ class Speaker(BaseOutputTransport):
 class Stage:
     """One conversation; use it as a context."""
 
-    def __init__(self, engine: Engine, voices: Voices, *, rate_hz: int = 24_000) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        voices: Voices,
+        *,
+        rate_hz: int = 24_000,
+        history: SegmentHistory | None = None,
+        **worker: Any,
+    ) -> None:
         self.speaker, self.context = Speaker(), LLMContext()
-        self.conversation = CSMConversation(engine, playout=Playout(buffer_s=0.0, clock=clock))
+        self.conversation = CSMConversation(
+            engine, history=history, playout=Playout(buffer_s=0.0, clock=clock)
+        )
         self.tts = CSMTTSService(
             conversation=self.conversation,
             voices=voices,
             settings=CSMTTSService.Settings(temperature=0.7),
         )
+        self.errors: list[str] = []
+        self.tts.add_event_handler("on_error", self._note)
         self.aggregators = heard_aggregators(self.context, self.conversation)
+        params = PipelineParams(audio_out_sample_rate=rate_hz, enable_metrics=True)
         self.worker = PipelineWorker(
             Pipeline(
                 [
@@ -83,9 +98,12 @@ class Stage:
                     self.aggregators.assistant(),
                 ]
             ),
-            params=PipelineParams(audio_out_sample_rate=rate_hz, enable_metrics=True),
             cancel_on_idle_timeout=False,
+            **{"params": params, **worker},
         )
+
+    async def _note(self, _: Any, error: ErrorFrame) -> None:
+        self.errors.append(error.error)
 
     async def __aenter__(self) -> "Stage":
         runner = WorkerRunner(handle_sigint=False, handle_sigterm=False)
