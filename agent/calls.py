@@ -21,6 +21,10 @@ class Unavailable(RuntimeError):
     """No call can be taken now; the sentence is for the caller."""
 
 
+class Removed(LookupError):
+    """The persona was there when the server started; the sentence is for the caller."""
+
+
 class Calls:
     """Takes calls, runs them, and lets them end when the server stops."""
 
@@ -37,6 +41,16 @@ class Calls:
         self._lines = Lines(settings.server.max_sessions)
         self._sessions: set[Session] = set()
         self._count = 0
+
+    @property
+    def services(self) -> Services:
+        """The models behind them."""
+        return self._services
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The conversations that are going on."""
+        return [*self._sessions]
 
     @property
     def live(self) -> int:
@@ -58,6 +72,7 @@ class Calls:
         Raises:
             Unavailable: The server is loading, stopping, or has no line free.
             KeyError: There is no such persona.
+            Removed: There is none any more.
         """
         if not self.ready:
             self._metrics.rejected.labels("loading").inc()
@@ -65,7 +80,9 @@ class Calls:
         if self.draining:
             self._metrics.rejected.labels("stopping").inc()
             raise Unavailable(_STOPPING)
-        self.personas[persona]
+        asked = self.personas[persona]
+        if not asked.is_there:
+            raise Removed(f"{asked.display_name} was removed. Please choose somebody else.")
         try:
             return self._lines.reserve(persona)
         except AllLinesBusy as busy:

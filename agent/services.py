@@ -9,12 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from loguru import logger
-from openai import AsyncOpenAI, Timeout
-from pipecat.frames.frames import Frame
-from pipecat.processors.frame_processor import FrameDirection
+from openai import AsyncOpenAI
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.services.stt_service import STTService
 from pipecat.utils.text.transforms import TextTransform, VoiceFormatter
@@ -26,6 +23,7 @@ from agent.draft import Draft
 from agent.embedded.kokoro import Kokoro, KokoroError
 from agent.embedded.kokoro_tts import KokoroTTSService
 from agent.embedded.llm import EmbeddedLLM
+from agent.llm_service import SharedClientLLMService, timed_client
 from agent.models import ModelError, resolve
 from agent.persona import Persona
 from agent.settings import OLLAMA_URL, Settings
@@ -40,70 +38,6 @@ def spoken_form() -> TextTransform:
     """What still looks like writing is said as words: markup, numbers, dates, currencies."""
     # Acronyms stay: spelling out NASA or a shouted word sounds worse than reading it.
     return VoiceFormatter(expand_numbers=True, normalize_acronyms=False)
-
-
-class SharedClientLLMService(OpenAILLMService):
-    """Pipecat's OpenAI service on a client that all conversations share.
-
-    A client takes tens of milliseconds to make, and a connection that is open already saves its
-    handshake from the answer's first token.
-    """
-
-    def __init__(
-        self,
-        *,
-        client: AsyncOpenAI,
-        draft: Draft | None = None,
-        on_cleanup: Callable[[], None] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Makes one conversation's service.
-
-        Args:
-            client: Owned, and closed, by the caller.
-            draft: Follows what the model writes before the caller has finished.
-            on_cleanup: Called once, at the end.
-            **kwargs: Passed to Pipecat's `OpenAILLMService`.
-        """
-        self._shared = client
-        self._draft = draft
-        self._on_cleanup = on_cleanup
-        super().__init__(**kwargs)
-
-    def create_client(self, *args: Any, **kwargs: Any) -> AsyncOpenAI:
-        """The shared client, whatever the arguments."""
-        return self._shared
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Lets the draft see what is asked; the rest is Pipecat's."""
-        if self._draft is not None:
-            await self._draft.follow(frame)
-        await super().process_frame(frame, direction)
-
-    async def push_frame(
-        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
-    ) -> None:
-        """Lets the draft see what is written, before Pipecat holds it back."""
-        if self._draft is not None:
-            await self._draft.follow(frame)
-        await super().push_frame(frame, direction)
-
-    async def cleanup(self) -> None:
-        """Gives back what belonged to this conversation only; a second time does nothing."""
-        await super().cleanup()
-        if self._on_cleanup is not None:
-            self._on_cleanup()
-            self._on_cleanup = None
-
-
-def timed_client(base_url: str | None, api_key: str, timeout_s: float) -> AsyncOpenAI:
-    """A client that bounds how long an endpoint may stay silent.
-
-    Without a bound a hanging endpoint holds the conversation for ten minutes, and a retry would
-    only double the caller's wait.
-    """
-    timeout = Timeout(timeout_s, connect=min(timeout_s, 5.0))
-    return AsyncOpenAI(base_url=base_url, api_key=api_key, timeout=timeout, max_retries=0)
 
 
 class Services:
@@ -121,7 +55,8 @@ class Services:
         self._personas = personas
         self._whisper: WhisperEngine | None = None
         self._kokoro: Kokoro | None = None
-        self._csm: SharedCSM | None = None
+        self.csm: SharedCSM | None = None
+        """CSM, if it was loaded."""
         self._why_not_csm = ""
         self._llm: EmbeddedLLM | None = None
         self._client: AsyncOpenAI | None = None
@@ -147,6 +82,11 @@ class Services:
         await self._load_csm(say)
 
     @property
+    def whisper(self) -> WhisperEngine | None:
+        """What recognises every caller's speech, once it is loaded."""
+        return self._whisper
+
+    @property
     def alive(self) -> bool:
         """Whether nothing that was loaded has died since."""
         return self._llm is None or self._llm.alive
@@ -157,13 +97,13 @@ class Services:
             await self._client.close()
         if self._llm is not None:
             await asyncio.to_thread(self._llm.stop)
-        if self._csm is not None:
-            await self._csm.close()
+        if self.csm is not None:
+            await self.csm.close()
         if self._whisper is not None:
             self._whisper.close()
         if self._kokoro is not None:
             self._kokoro.close()
-        self._client = self._llm = self._whisper = self._kokoro = self._csm = None
+        self._client = self._llm = self._whisper = self._kokoro = self.csm = None
 
     def build_stt(self, persona: Persona) -> STTService:
         """Speech recognition for one caller."""
@@ -223,11 +163,11 @@ class Services:
     async def build_mouth(self, persona: Persona) -> Mouth:
         """The persona's voice for one caller: CSM's where it speaks, beside the spare one."""
         kokoro = self.build_kokoro(persona)
-        if self._csm is None:
+        if self.csm is None:
             return kokoro_mouth(kokoro, self._why_not_csm)
         try:
             return await csm_mouth(
-                self._csm,
+                self.csm,
                 persona,
                 kokoro,
                 lead_s=self._settings.tts.csm.lead_s,
@@ -335,7 +275,7 @@ class Services:
                 await csm.close()
                 why = str(error)
             else:
-                self._csm = csm
+                self.csm = csm
                 say(f"Loaded CSM ({tts.csm.checkpoint}) in {time.monotonic() - started:.1f} s.")
                 return
         self._why_not_csm = why

@@ -13,7 +13,7 @@ from pipecat.processors.frameworks.rtvi.frames import RTVIServerMessageFrame
 from pipecat.tests.utils import SleepFrame, run_test
 
 from agent.apology import Apology
-from agent.services import SharedClientLLMService, timed_client
+from agent.llm_service import SharedClientLLMService, timed_client
 from tests.scripted_llm import ScriptedLLM
 
 

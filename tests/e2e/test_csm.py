@@ -1,0 +1,146 @@
+"""The whole agent with a tiny CSM: real VAD, Whisper, language model and sockets.
+
+What its random weights say is no speech, but all around them is as with the real ones.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pipecat_csm.history import turns_of
+from pipecat_csm.services.conversation import CSMConversation
+
+from tests.caller import Caller
+from tests.inside import InsideServer
+from tests.plugins.pipecat_csm.tiny import save_tiny, tiny_csm
+from tests.talk import answer, greeted, transcripts
+
+AGENT, CALLER = 0, 1
+GREETING = "Hi, I'm Ada. What is on your mind?"
+LONG = (
+    "Sure, I can help with that. The old bridge was closed all winter, so everyone walked along "
+    "the river. Nobody complained about the cold, and that was that. In spring it was open again, "
+    "and they all drove across it, as if there had never been anything else."
+)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny CSM whose frames are 80 ms, as the real one's are."""
+    csm = tiny_csm(codec_config={"upsampling_ratios": [8, 6, 5, 4]})
+    return save_tiny(csm, tmp_path_factory.mktemp("csm"))
+
+
+def csm_server(checkpoint: Path, **settings: Any) -> InsideServer:
+    csm = {"tts.engine": "csm", "tts.csm.checkpoint": str(checkpoint), "server.max_sessions": 2}
+    return InsideServer(**csm, **settings)
+
+
+@pytest.fixture(scope="module")
+def inside(checkpoint: Path, _llm) -> Iterator[InsideServer]:
+    scripted = {"llm.provider": "openai", "llm.base_url": _llm.url}
+    with csm_server(checkpoint, **scripted) as server:
+        yield server
+
+
+def conversation(server: InsideServer) -> CSMConversation:
+    found = server.session.mouth.conversation
+    assert found is not None
+    return found
+
+
+async def until(condition: Callable[[], object], within_s: float = 30) -> None:
+    for _ in range(int(within_s / 0.05)):
+        if condition():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+async def at_rest(server: InsideServer) -> None:
+    """Until what was sent has been heard, and the engine has followed."""
+    here = conversation(server)
+    await until(lambda: not here.busy and here.in_step)
+
+
+def since_greeting(messages: list[Any]) -> list[tuple[str, str]]:
+    """A prompt's conversation, without what the language model is made to believe before it."""
+    begin = next(i for i, m in enumerate(messages) if m["content"] == GREETING)
+    return [(m["role"], m["content"]) for m in messages[begin:]]
+
+
+def written(server: InsideServer) -> list[tuple[str, str]]:
+    """The conversation as the language model knows it."""
+    return since_greeting([*server.session.context.messages])
+
+
+def as_written(server: InsideServer) -> list[tuple[str, str]]:
+    """The same, as the history has it."""
+    roles = {AGENT: "assistant", CALLER: "user"}
+    return [(roles[who], text) for who, text in turns_of(conversation(server).history.heard)]
+
+
+async def test_five_turns_are_in_the_history_and_are_read_once(checkpoint, question, remark):
+    with csm_server(checkpoint, **{"llm.max_tokens": 4}) as server:
+        async with Caller(server.ws_url) as caller:
+            await greeted(caller)
+            await at_rest(server)
+            for turn, speech in enumerate((question, remark, question, remark, question)):
+                here, engine = conversation(server), server.engine
+                before, read = len(here.history.heard), engine.prefilled_rows
+                positions, began_at = here.positions, time.monotonic()
+                spoken_at = await answer(caller, speech)
+                await at_rest(server)
+                said, *answers = here.history.heard[before:]
+                assert said.speaker == CALLER, f"turn {turn}"
+                assert said.text == " ".join(transcripts(caller, after=began_at))
+                # From a little before his first sound to a little after his last.
+                assert abs(said.duration_s - len(speech) / 16_000) < 1.2
+                assert answers
+                assert {segment.speaker for segment in answers} == {AGENT}
+                sound, rate = caller.audio_since(spoken_at)
+                answered_s = sum(segment.duration_s for segment in answers)
+                assert answered_s == pytest.approx(len(sound) / rate, abs=0.1)
+                assert as_written(server) == written(server)
+                # What was made need not be read; of each sentence but its last frame.
+                made = round(answered_s * 12.5)
+                grown = here.positions - positions
+                assert engine.prefilled_rows - read <= grown - made + 2 * len(answers)
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_barge_ins_anywhere_leave_all_three_agreeing(inside, llm, question, seed):
+    chance = random.Random(seed)
+    llm.reply = lambda messages: LONG
+    async with Caller(inside.ws_url) as caller:
+        await greeted(caller)
+        await at_rest(inside)
+        spoken_at = await caller.say(question)
+        for _ in range(4):
+            await caller.message("bot-started-speaking", after=spoken_at)
+            # What the reply is conditioned on is what the language model was told.
+            assert as_written(inside) == since_greeting(llm.requests[-1])
+            await asyncio.sleep(chance.uniform(0.2, 6.0))
+            spoken_at = await caller.say(question)
+        llm.reply = lambda messages: "Fine."
+        await caller.message("bot-stopped-speaking", after=spoken_at + 0.5)
+        await at_rest(inside)
+        assert as_written(inside) == written(inside)
+        replies = [text for role, text in written(inside)[1:-1] if role == "assistant"]
+        assert all(LONG.startswith(text) and text != LONG for text in replies)
+
+
+async def test_typed_words_and_a_spare_voice_are_in_the_context_alone(inside, llm):
+    llm.reply = lambda messages: "It has four."
+    async with Caller(inside.ws_url) as caller:
+        at = await greeted(caller)
+        await at_rest(inside)
+        await caller.send("send-text", {"content": "How many legs has a dog?"})
+        await caller.message("bot-stopped-speaking", after=at + 0.1)
+        await at_rest(inside)
+        assert [text for _, text in as_written(inside)] == [f"{GREETING} It has four."]
+        assert ("user", "How many legs has a dog?") in written(inside)
