@@ -56,6 +56,7 @@ class Session:
         self._metrics = metrics
         self._turns = 0
         pipeline, aggregators = build_pipeline(transport, persona, services, ears, mouth)
+        self.context = aggregators.user().context
         latency = UserBotLatencyObserver()
         self._turn_state = TurnState()
         self._worker = PipelineWorker(
