@@ -10,8 +10,19 @@ from pipecat.frames.frames import InputAudioRawFrame
 # What the page says in RTVI; each is rare.
 _MESSAGE_TYPES = {"client-ready", "disconnect-bot", "send-text", "client-message"}
 _MESSAGES_PER_S = 20
+# The page says five times a second how much of a reply it has played.
+PLAYOUT_REPORT = "playout"
+_REPORTS_PER_S = 10
 _MAX_GARBAGE = 50
 _BURST_S = 10.0
+
+
+def is_playout_report(message: object) -> bool:
+    """Whether a parsed message reports how much of a reply was played."""
+    match message:
+        case {"type": "client-message", "data": {"t": kind}}:
+            return kind == PLAYOUT_REPORT
+    return False
 
 
 class TooMuchGarbage(ConnectionError):
@@ -23,8 +34,8 @@ class ClientMessages:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` tells seconds."""
-        self._clock = clock
-        self._times: deque[float] = deque()
+        self._all = _Pace(_MESSAGES_PER_S, clock)
+        self._reports = _Pace(_REPORTS_PER_S, clock)
         self._garbage = 0
 
     def admit(self, message: object) -> bool:
@@ -35,11 +46,15 @@ class ClientMessages:
 
     def in_pace(self) -> bool:
         """Whether one more message keeps to twenty per second; counts it."""
-        now = self._clock()
-        while self._times and self._times[0] < now - 1:
-            self._times.popleft()
-        self._times.append(now)
-        return len(self._times) <= _MESSAGES_PER_S
+        return self._all.keeps()
+
+    def in_report_pace(self) -> bool:
+        """Whether one more report of the playing keeps to ten per second; counts it.
+
+        Those beyond are no garbage: a network that stood still brings them all at once. They have
+        a pace of their own so that what the caller types is not refused for them.
+        """
+        return self._reports.keeps()
 
     def refuse(self, what: str) -> None:
         """Counts one piece of garbage; the first is said in the log, as `what` it was.
@@ -52,6 +67,22 @@ class ClientMessages:
             logger.warning(f"Ignored {what}.")
         if self._garbage > _MAX_GARBAGE:
             raise TooMuchGarbage("The client sends messages that the agent does not know.")
+
+
+class _Pace:
+    """So many per second, and no more."""
+
+    def __init__(self, per_s: int, clock: Callable[[], float]) -> None:
+        self._per_s = per_s
+        self._clock = clock
+        self._times: deque[float] = deque(maxlen=per_s)
+
+    def keeps(self) -> bool:
+        """Whether one more keeps to it; counts it."""
+        now = self._clock()
+        is_full = len(self._times) == self._per_s and self._times[0] >= now - 1
+        self._times.append(now)
+        return not is_full
 
 
 class AudioPace:

@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError
 from pipecat.frames.frames import Frame, InputAudioRawFrame, InputTransportMessageFrame
 from pipecat.serializers.protobuf import ProtobufFrameSerializer
 
-from agent.client_rules import AudioPace, ClientMessages
+from agent.client_rules import AudioPace, ClientMessages, is_playout_report
 from agent.input_audio import is_sound
 
 # The largest message a client may send; 40 ms of 48 kHz stereo are 8 kB. uvicorn closes on more.
@@ -36,6 +36,8 @@ class GuardedSerializer(ProtobufFrameSerializer):
         match frame:
             case InputAudioRawFrame() if is_sound(frame):
                 return frame if self._audio.admit(frame) else None
+            case InputTransportMessageFrame() if is_playout_report(frame.message):
+                return frame if self._messages.in_report_pace() else None
             case InputTransportMessageFrame() if self._messages.admit(frame.message):
                 return frame
         # A client has no business with the other frames: they would speak for the agent.

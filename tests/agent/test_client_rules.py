@@ -3,7 +3,7 @@
 import pytest
 from pipecat.frames.frames import InputAudioRawFrame
 
-from agent.client_rules import AudioPace, ClientMessages, TooMuchGarbage
+from agent.client_rules import AudioPace, ClientMessages, TooMuchGarbage, is_playout_report
 
 
 @pytest.mark.parametrize("kind", ["client-ready", "disconnect-bot", "send-text", "client-message"])
@@ -26,6 +26,21 @@ def test_twenty_messages_a_second():
     assert not messages.in_pace(), "messages of all kinds share the pace"
     now = 1.5
     assert messages.in_pace()
+
+
+def test_what_reports_the_playing():
+    report = {"type": "client-message", "data": {"t": "playout", "d": {}}}
+    assert is_playout_report(report)
+    for other in (
+        None,
+        [],
+        {},
+        report | {"type": "send-text"},
+        report | {"data": {"t": ["playout"]}},
+    ):
+        assert not is_playout_report(other)
+    for data in (None, "playout", ["playout"], {}, {"t": "another"}):
+        assert not is_playout_report(report | {"data": data})
 
 
 def test_garbage_has_an_end():

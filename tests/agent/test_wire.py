@@ -79,6 +79,20 @@ async def test_audio_faster_than_real_time_is_dropped_until_the_clock_catches_up
     assert await serializer.deserialize(audio_message(1.0)) is not None
 
 
+async def test_reports_of_the_playing_have_a_pace_of_their_own_and_are_no_garbage():
+    now = 0.0
+    serializer = GuardedSerializer(clock=lambda: now)
+    data = {"t": "playout", "d": {"reply": "a", "played_ms": 200}}
+    report = json_message(json.dumps({"type": "client-message", "data": data}))
+    # A network that stood still brings a minute's worth at once.
+    passed = [await serializer.deserialize(report) for _ in range(300)]
+    assert sum(frame is not None for frame in passed) == 10
+    typed = json_message(json.dumps({"type": "send-text", "data": {"content": "Hello."}}))
+    assert await serializer.deserialize(typed) is not None
+    now = 1.5
+    assert await serializer.deserialize(report) is not None
+
+
 async def test_messages_have_a_pace():
     now = 0.0
     serializer = GuardedSerializer(clock=lambda: now)

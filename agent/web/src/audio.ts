@@ -18,6 +18,8 @@ export class CallAudio {
   onChunk: ((pcm: ArrayBuffer) => void) | null = null;
   /** Told when the agent's voice begins and stops being audible (websocket only). */
   onPlaying: ((playing: boolean) => void) | null = null;
+  /** Told how much of a marked reply has been played, every 20 ms and when there is no more. */
+  onPlayed: ((played: Played) => void) | null = null;
   /** Told when the microphone is unplugged or taken away. */
   onMicrophoneLost: (() => void) | null = null;
 
@@ -37,7 +39,10 @@ export class CallAudio {
     this.ear.fftSize = this.mouth.fftSize = 1024;
 
     this.player = new AudioWorkletNode(context, "player", { outputChannelCount: [1] });
-    this.player.port.onmessage = ({ data }: MessageEvent<boolean>) => this.onPlaying?.(data);
+    this.player.port.onmessage = ({ data }: MessageEvent<boolean | Played>) => {
+      if (typeof data === "boolean") this.onPlaying?.(data);
+      else this.onPlayed?.(data);
+    };
     this.player.connect(context.destination);
     this.player.connect(this.mouth);
 
@@ -98,6 +103,11 @@ export class CallAudio {
     this.player.port.postMessage(pcm, [pcm.buffer]);
   }
 
+  /** What is queued from now on is a reply's. */
+  mark(reply: string): void {
+    this.player.port.postMessage({ reply });
+  }
+
   /** Plays the track of a WebRTC connection; the browser's own jitter buffer does the queueing. */
   playTrack(track: MediaStreamTrack): void {
     const stream = new MediaStream([track]);
@@ -118,7 +128,7 @@ export class CallAudio {
 
   /** Forgets the connection's voice; microphone and loudspeaker stay open for the next one. */
   detach(): void {
-    this.onChunk = null;
+    this.onChunk = this.onPlayed = null;
     this.cut();
     this.remote.srcObject = null;
     this.remoteSource?.disconnect();
@@ -131,6 +141,14 @@ export class CallAudio {
     this.microphone?.getTracks().forEach((track) => track.stop());
     void this.context.close();
   }
+}
+
+/** How much of a reply has left the queue for the loudspeaker. */
+export interface Played {
+  reply: string;
+  seconds: number;
+  /** There is sound left in the queue. */
+  more: boolean;
 }
 
 /** Linear amplitude, 0 to 1: `rms` over the last 20 ms or so, and the highest sample, `peak`. */

@@ -6,6 +6,7 @@ import { Meter } from "./meter";
 import { PersonaPicker } from "./personas";
 import { Conversation } from "./state";
 import { View } from "./view";
+import { VoiceSign } from "./voice";
 import { keepAwake } from "./wakelock";
 import { SILENT, inWords } from "./words";
 
@@ -13,6 +14,7 @@ const query = new URLSearchParams(location.search);
 const view = new View();
 const captions = new Captions(view.captions);
 const picker = new PersonaPicker(view.cards, (persona) => view.meet(persona));
+const voiceSign = new VoiceSign(view.voice, view.voiceNote);
 const meter = new Meter(view.level, (silent) => {
   if (silent) view.say(SILENT);
   else view.unsay(SILENT);
@@ -79,6 +81,7 @@ function start(microphone = true): void {
       interrupted,
       latency: (latency) => captions.latency(latency),
       notice: (text, level) => view.say(text, level),
+      voice: (voice) => voiceSign.show(voice),
       reconnecting: (text) => {
         captions.interrupted(conversation.speaking);
         captions.close();
@@ -122,6 +125,7 @@ function end(): void {
   letSleep();
   meter.stop();
   captions.close();
+  voiceSign.clear();
   view.resting(captions.empty);
 }
 

@@ -13,11 +13,20 @@ import { type Reservation, type TransportKind, Unreachable } from "./api";
 import type { CallAudio } from "./audio";
 import type { Latency } from "./latency";
 import { CallMedia } from "./media";
+import { PlayoutReports } from "./playout";
 import { OrderedSerializer } from "./serializer";
+import type { Voice } from "./voice";
 
 const CONNECT_TIMEOUT_MS = 15_000;
 /** Websocket close code of a server that ended the conversation on purpose. */
 const NORMAL_CLOSURE = 1000;
+
+type ServerMessage =
+  | Latency
+  | Voice
+  | { type: "notice"; level?: "info" | "error"; text?: string }
+  /** The sound that follows is this reply's. */
+  | { type: "reply"; id: string };
 
 /** What the server tells during a conversation. */
 export interface Listener {
@@ -31,6 +40,7 @@ export interface Listener {
   interrupted(): void;
   latency(latency: Latency): void;
   notice(text: string, level: "info" | "error"): void;
+  voice(voice: Voice): void;
   /** The connection ended without being asked to. */
   ended(reason: Ending): void;
 }
@@ -45,6 +55,11 @@ export class Session {
   private closing = false;
   private ending: Ending = { kind: "lost" };
   private giveUp: (error: Error) => void = () => {};
+  private readonly reports = new PlayoutReports((reply, played_ms) => {
+    if (this.client.state !== "ready") return false;
+    this.client.sendClientMessage("playout", { reply, played_ms });
+    return true;
+  });
 
   constructor(
     private readonly kind: TransportKind,
@@ -75,6 +90,8 @@ export class Session {
         onDisconnected: () => this.onDisconnected(),
       },
     });
+    // Over WebRTC the browser's own jitter buffer plays, which says nothing.
+    if (kind === "websocket") audio.onPlayed = (played) => this.reports.take(played);
     this.client.onInterrupted = () => {
       // Over the websocket the audio is cut at the interruption frame, which is exact.
       if (kind === "webrtc") audio.cut();
@@ -136,10 +153,16 @@ export class Session {
   }
 
   private onServerMessage(data: unknown): void {
-    const message = data as { type?: string; level?: "info" | "error"; text?: string };
-    if (message.type === "latency") this.listener.latency(data as Latency);
-    if (message.type === "notice" && message.text) {
-      this.listener.notice(message.text, message.level ?? "info");
+    const message = data as ServerMessage;
+    switch (message.type) {
+      case "latency":
+        return this.listener.latency(message);
+      case "notice":
+        return message.text ? this.listener.notice(message.text, message.level ?? "info") : undefined;
+      case "voice":
+        return this.listener.voice(message);
+      case "reply":
+        if (this.kind === "websocket") this.audio.mark(message.id);
     }
   }
 

@@ -21,6 +21,8 @@ export class View {
   readonly captions = find("[data-testid=captions]");
   readonly cards = find("#cards");
   readonly level = find("[data-testid=level]");
+  readonly voice = find("[data-testid=voice]");
+  readonly voiceNote = find("[data-testid=voice-note]");
 
   private readonly title = find("#title");
   private readonly status = find("[data-testid=status]");

@@ -19,6 +19,14 @@ const PREROLL_S = 0.06;
 const MAX_QUEUED_S = 300;
 /** How fast the last sample fades once playing is cut, which would click otherwise. */
 const CUT_DECAY = 0.96;
+/** Between two messages about how much of a reply has been played. */
+const TELL_EVERY_S = 0.02;
+
+/** Where a reply begins, in samples since the last cut. */
+interface Mark {
+  reply: string;
+  at: number;
+}
 
 class Capture extends AudioWorkletProcessor {
   private readonly resampler = new Resampler(sampleRate, MICROPHONE_HZ);
@@ -49,29 +57,54 @@ class Player extends AudioWorkletProcessor {
   private readonly resampler = new Resampler(VOICE_HZ, sampleRate);
   private queue: Float32Array[] = [];
   private offset = 0;
-  private queued = 0;
   private waited = 0;
   private playing = false;
   private last = 0;
+  /** Samples since the last cut: those that were queued, and those of them that were played. */
+  private added = 0;
+  private played = 0;
+  /** Where replies begin that have not yet begun to play, and the one that has. */
+  private marks: Mark[] = [];
+  private reply: Mark | null = null;
+  private untold = 0;
 
   constructor() {
     super();
-    this.port.onmessage = ({ data }: MessageEvent<Int16Array | "cut">) => {
+    this.port.onmessage = ({ data }: MessageEvent<Int16Array | "cut" | { reply: string }>) => {
       if (data === "cut") this.cut();
-      else this.add(data);
+      else if (data instanceof Int16Array) this.add(data);
+      else this.mark(data.reply);
     };
+  }
+
+  private get queued(): number {
+    return this.added - this.played;
   }
 
   private add(pcm: Int16Array): void {
     if (this.queued > MAX_QUEUED_S * sampleRate) return;
     const samples = this.resampler.process(Float32Array.from(pcm, (value) => value / 0x8000));
     this.queue.push(samples);
-    this.queued += samples.length;
+    this.added += samples.length;
+    // A browser may have put playing off; that this waits to be heard is told all the same.
+    if (!this.playing) this.tell();
+  }
+
+  private mark(reply: string): void {
+    // One without any sound is nobody's business.
+    if (this.marks.at(-1)?.at === this.added) this.marks.pop();
+    this.marks.push({ reply, at: this.added });
+    this.begin();
   }
 
   private cut(): void {
+    const { played } = this;
     this.queue = [];
-    this.offset = this.queued = this.waited = 0;
+    this.added = played;
+    this.tell();
+    this.marks = [];
+    this.reply = null;
+    this.offset = this.added = this.played = this.waited = 0;
     this.resampler.reset();
     this.report(false);
   }
@@ -87,19 +120,40 @@ class Player extends AudioWorkletProcessor {
     for (let i = 0; i < output.length; i++) {
       output[i] = this.last = this.playing && this.queued > 0 ? this.next() : this.last * CUT_DECAY;
     }
-    if (this.playing && this.queued === 0) this.report(false);
+    const ends = this.playing && this.queued === 0;
+    this.untold += output.length;
+    if (ends || (this.playing && this.untold >= TELL_EVERY_S * sampleRate)) this.tell();
+    if (ends) this.report(false);
     return true;
   }
 
   private next(): number {
     const head = this.queue[0];
     const sample = head?.[this.offset++] ?? 0;
-    this.queued--;
+    this.played++;
     if (head && this.offset >= head.length) {
       this.queue.shift();
       this.offset = 0;
     }
+    this.begin();
     return sample;
+  }
+
+  /** The next reply's turn has come, once all before its mark has been played. */
+  private begin(): void {
+    const [mark] = this.marks;
+    if (!mark || mark.at > this.played) return;
+    this.reply = mark;
+    this.marks.shift();
+    this.tell();
+  }
+
+  private tell(): void {
+    this.untold = 0;
+    if (!this.reply) return;
+    const { reply, at } = this.reply;
+    const seconds = (this.played - at) / sampleRate;
+    this.port.postMessage({ reply, seconds, more: this.queued > 0 });
   }
 
   private report(playing: boolean): void {

@@ -113,3 +113,74 @@ def test_a_gap_in_the_voice_is_silence_and_then_it_goes_on():
     )
     assert posted == [True, False, True, False]
     assert np.abs(played[120 * QUANTUM : 150 * QUANTUM]).max() < 1e-4
+
+
+def told(posted: list) -> list[tuple[str, float, bool]]:
+    """What was said about replies: which, how much of it has been played, and is there more."""
+    about = [message for message in posted if isinstance(message, dict)]
+    return [(message["reply"], message["seconds"], message["more"]) for message in about]
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_it_tells_how_much_of_a_reply_has_been_played(rate: int):
+    quanta = int(0.5 * rate / QUANTUM)
+    posted, played = drive(
+        "player", rate, {"mark": "a"}, {"add": voice(1)}, {"play": quanta}, {"play": quanta * 2}
+    )
+    times = [seconds for _, seconds, _ in told(posted)]
+    assert times[0] == 0.0
+    assert np.diff(times).max() <= 0.02 + QUANTUM / rate
+    assert np.diff(times).min() >= 0.0
+    assert told(posted)[-1] == ("a", pytest.approx(1.0, abs=0.005), False)
+    sounding = np.flatnonzero(np.abs(played) > 0.01)
+    assert times[-1] == pytest.approx((sounding[-1] - sounding[0]) / rate, abs=0.01)
+
+
+def test_a_reply_begins_when_all_before_it_has_been_played():
+    posted, _ = drive(
+        "player",
+        48_000,
+        {"mark": "a"},
+        {"add": voice(0.5)},
+        {"mark": "b"},
+        {"add": voice(0.3)},
+        {"play": 500},
+    )
+    replies = [reply for reply, _, _ in told(posted)]
+    assert replies == sorted(replies)
+    first_of_b = told(posted)[replies.index("b")]
+    assert first_of_b == ("b", 0.0, True)
+    assert max(seconds for reply, seconds, _ in told(posted) if reply == "a") <= 0.5
+    assert told(posted)[-1] == ("b", pytest.approx(0.3, abs=0.005), False)
+
+
+def test_what_is_cut_does_not_count_nor_what_comes_before_the_next_mark():
+    posted, _ = drive(
+        "player",
+        48_000,
+        {"mark": "a"},
+        {"add": voice(5)},
+        {"mark": "b"},
+        {"add": voice(5)},
+        {"play": 200},
+        {"cut": True},
+        {"add": voice(1)},  # of the first reply; it was under way
+        {"play": 500},
+        {"mark": "c"},
+        {"add": voice(0.2)},
+        {"play": 200},
+    )
+    last = {reply: (seconds, more) for reply, seconds, more in told(posted)}
+    assert last.keys() == {"a", "c"}
+    assert last["a"] == (pytest.approx(200 * QUANTUM / 48_000, abs=0.002), False)
+    assert last["c"] == (pytest.approx(0.2, abs=0.005), False)
+
+
+def test_sound_that_the_browser_does_not_play_is_told_of():
+    posted, _ = drive("player", 48_000, {"mark": "a"}, {"add": voice(1)})
+    assert told(posted)[-1] == ("a", 0.0, True)
+
+
+def test_sound_that_is_nobodys_is_not_told_of():
+    posted, _ = drive("player", 48_000, {"add": voice(0.5)}, {"play": 400})
+    assert not told(posted)

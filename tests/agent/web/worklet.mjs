@@ -19,9 +19,10 @@ const quantum = (samples) => {
   played.push(...output);
 };
 for (const line of readFileSync(0, "utf8").split("\n").filter(Boolean)) {
-  const { hear, add, cut, play } = JSON.parse(line);
+  const { hear, add, mark, cut, play } = JSON.parse(line);
   for (let at = 0; hear && at + 128 <= hear.length; at += 128) quantum(hear.slice(at, at + 128));
   if (add) processor.port.onmessage({ data: Int16Array.from(add) });
+  if (mark) processor.port.onmessage({ data: { reply: mark } });
   if (cut) processor.port.onmessage({ data: "cut" });
   for (let i = 0; i < (play ?? 0); i++) quantum();
 }
