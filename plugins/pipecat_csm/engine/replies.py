@@ -7,9 +7,12 @@ from pipecat_csm.engine.memory import in_words
 from pipecat_csm.engine.runner import Runner, SamplingOptions
 from pipecat_csm.engine.schedule import Pace
 from pipecat_csm.engine.speech import Ending, Frame, Speech
-from pipecat_csm.errors import CSMError
+from pipecat_csm.errors import CSMError, DeviceError, DeviceMemoryError
 from pipecat_csm.model.config import SAMPLE_RATE_HZ
 from pipecat_csm.model.prompt import Prompt
+
+# A device on which so many steps have failed in a row does no more work.
+_LOST_AFTER = 3
 
 
 class Replies:
@@ -34,6 +37,7 @@ class Replies:
         self._running: set[int] = set()
         self._all_run = True
         self._pending: Pending | None = None
+        self._failures = 0  # since a step went well
 
     def __len__(self) -> int:
         """How many are being made, paused ones too."""
@@ -122,6 +126,7 @@ class Replies:
         except Exception as error:
             self._fail(error)
             return
+        self._failures = 0
         codes, audio = made.codes.numpy(), made.audio.numpy()
         has_frame, has_ended, goes_on = (
             flags.tolist() for flags in (made.made, made.ended, made.running)
@@ -139,12 +144,20 @@ class Replies:
                 self.end(slot, "limit")
 
     def _fail(self, error: Exception) -> None:
-        """Ends every reply: what the slots hold is unknown now, and the sessions read it anew."""
+        """Ends every reply: what the slots hold is unknown now, and the sessions read it anew.
+
+        Raises:
+            DeviceError: So many have failed that the device is lost.
+        """
         failure = in_words(error, "while it spoke")
         if not isinstance(failure, CSMError):
             failure = CSMError(f"The voice failed while it spoke: {error}")
         for slot in list(self._speaking):
             self.end(slot, "failed", failure)
+        if not isinstance(failure, DeviceMemoryError):
+            self._failures += 1
+        if self._failures >= _LOST_AFTER:
+            raise DeviceError(f"{self._failures} steps in a row have failed, the last: {error}")
 
     def _pause(self, slot: int) -> None:
         if slot in self._running:

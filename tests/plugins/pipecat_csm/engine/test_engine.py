@@ -240,6 +240,25 @@ def test_a_device_that_is_lost_stops_the_engine_and_everyone_is_told(pair, monke
                 work()
 
 
+def test_steps_that_keep_failing_are_a_lost_device(pair, monkeypatch):
+    checkpoint = pair().checkpoint
+    runner = Runner(checkpoint.model, slots=2)
+    with Engine(runner, checkpoint.tokenizer) as engine, engine.open_session() as session:
+        working = runner.step
+        for _ in range(2):  # twice, and then it works again
+            monkeypatch.setattr(runner, "step", lambda: 1 / 0)
+            for _ in range(2):
+                assert session.speak("Oh no.", 0).wait(10) == "failed"
+            monkeypatch.setattr(runner, "step", working)
+            assert list(session.speak("Again.", 0, max_frames=3, watch=False))
+        assert engine.alive
+        monkeypatch.setattr(runner, "step", lambda: 1 / 0)
+        for _ in range(3):
+            assert session.speak("Oh no.", 0).wait(10) == "failed"
+        engine._thread.join(5)
+        assert not engine.alive
+
+
 def test_closing_ends_everything_at_once(pair):
     checkpoint = pair().checkpoint
     engine = Engine(Runner(checkpoint.model, slots=2), checkpoint.tokenizer)
