@@ -180,7 +180,11 @@ class CSMConversation:
         if not frames:
             return
         codes = torch.from_numpy(speech.codes[:frames])
-        self.history.expect(turn, Segment(text, self._agent, codes=codes), words_until)
+        if speech.ending in (None, "cancelled", "failed"):  # its words are more than its sound
+            text = words_until(frames / FRAME_HZ)
+        if text:
+            segment = Segment(text, self._agent, codes=codes)
+            self.history.expect(turn, segment, words_until)
         if reply.cut_s is not None:  # the interruption was faster
             self.history.commit(turn, max(0.0, reply.cut_s - reply.made_s))
         reply.made_s += frames / FRAME_HZ

@@ -104,6 +104,8 @@ class CSMTTSService(TTSService):
         )
         # Pipecat has no argument for it.
         self._text_aggregator = text_aggregator or FirstClauseAggregator()
+        # It always does, and where it is not asked to speak at all Pipecat would wait for more.
+        self._is_yielding_frames_synchronously = True
         # A voice that is deleted while it is in use goes on.
         self._conversation, self._voices = conversation, dict(voices)
         defaults.check(defaults, voices)

@@ -155,7 +155,7 @@ async def test_every_reply_is_reported_once_beside_pipecats_own_observers(engine
     assert first.rtf > 0.0
     assert first.processor == stage.tts.name
     assert first.model == "csm-1b"
-    # The second's last sentence was conditioned on all before it, of which each frame is a position.
+    # The last sentence was conditioned on all before it, of which each frame is a position.
     frames = sum(round(s.duration_s / FRAME_S) for s in heard[:3])
     assert second.context_positions > frames
     assert second.context_positions > first.context_positions > 20  # the reference's
