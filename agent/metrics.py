@@ -3,6 +3,8 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _LATENCY_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
+_RTF_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 5)
+_POSITION_BUCKETS = (128, 256, 512, 768, 1024, 1280, 1536, 2048)
 
 
 class Metrics:
@@ -46,5 +48,22 @@ class Metrics:
             "csm_agent_voice_switches",
             "Calls in which another engine took over the voice.",
             ["engine"],
+            registry=self.registry,
+        )
+        self.voice_rtf = Histogram(
+            "csm_agent_voice_rtf",
+            "Seconds that CSM took for a second of a reply; below 1 is live.",
+            buckets=_RTF_BUCKETS,
+            registry=self.registry,
+        )
+        self.voice_underruns = Counter(
+            "csm_agent_voice_underruns",
+            "How often CSM's next sound was due and not there.",
+            registry=self.registry,
+        )
+        self.voice_context = Histogram(
+            "csm_agent_voice_context_positions",
+            "Of CSM's context, that a reply was conditioned on.",
+            buckets=_POSITION_BUCKETS,
             registry=self.registry,
         )

@@ -79,6 +79,7 @@ def build_pipeline(
             Apology(persona.apology),
             services.build_llm(persona, Draft(mouth.prepare, mouth.aggregator)),
             mouth.tts,
+            *mouth.before_output,
             transport.output(),
             *mouth.behind_output,
             aggregators.assistant(),

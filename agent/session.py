@@ -14,6 +14,7 @@ from pipecat.processors.aggregators.llm_response_universal import (
     AssistantTurnStoppedMessage,
     LLMContextAggregatorPair,
 )
+from pipecat.processors.frameworks.rtvi.models import ClientMessage
 from pipecat.services.llm_service import LLMService
 from pipecat.services.stt_service import STTService
 from pipecat.services.tts_service import TTSService
@@ -25,9 +26,11 @@ from agent.latency import from_breakdown
 from agent.metrics import Metrics
 from agent.persona import Persona
 from agent.pipeline import AUDIO_IN_HZ, AUDIO_OUT_HZ, Ears, build_pipeline
+from agent.playout_reports import take_report
 from agent.services import Services
 from agent.settings import Settings
 from agent.speaking.mouth import Mouth, VoiceNews
+from agent.speaking.reply_metrics import ReplyMetrics
 from agent.turn_state import TurnState
 
 # What the page says while a spare voice speaks in CSM's place.
@@ -66,12 +69,13 @@ class Session:
                 audio_out_sample_rate=AUDIO_OUT_HZ,
                 enable_metrics=True,
             ),
-            observers=[latency, self._turn_state],
+            observers=[latency, self._turn_state, ReplyMetrics(metrics)],
             idle_timeout_secs=settings.server.idle_timeout_s,
             conversation_id=name,
         )
         self._greet_once()
         self._report_voice()
+        self._take_playout_reports()
         self._report_turns(aggregators, latency)
         self._report_errors()
         self._end_with(transport)
@@ -117,6 +121,15 @@ class Session:
             logger.info(f"Session {self.name}: {news.engine} speaks from now on.")
             self._metrics.voice_switches.labels(news.engine).inc()
             await self._tell_voice(news)
+
+    def _take_playout_reports(self) -> None:
+        conversation = self.mouth.conversation
+        if conversation is None:
+            return
+
+        @self._worker.rtvi.event_handler("on_client_message")
+        async def take(rtvi, message: ClientMessage) -> None:
+            take_report(message, conversation.playout)
 
     async def _tell_voice(self, news: VoiceNews) -> None:
         message = {"type": "voice", "name": self._persona.display_name, **asdict(news)}

@@ -1,4 +1,4 @@
-"""The real server in this process, so that a test can look inside a call that comes over a socket."""
+"""The real server in this process, so that a test can look inside a call over a socket."""
 
 import asyncio
 import socket
@@ -29,8 +29,9 @@ class InsideServer:
         settings = load_settings("embedded", overrides=overrides, environ={})
         personas = load_personas()
         self.services = Services(settings, personas)
-        self.calls = Calls(settings, personas, self.services, Metrics())
-        self._app = create_app(settings, self.calls, Metrics())
+        self._metrics = Metrics()
+        self.calls = Calls(settings, personas, self.services, self._metrics)
+        self._app = create_app(settings, self.calls, self._metrics)
         self._started: Future[str] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
@@ -57,6 +58,12 @@ class InsideServer:
         return self.services.csm.engine
 
     @property
+    def metrics(self) -> dict[str, float]:
+        """What was counted until now, without labels."""
+        families = self._metrics.registry.collect()
+        return {sample.name: sample.value for family in families for sample in family.samples}
+
+    @property
     def session(self) -> Session:
         """The one call that is going on."""
         [session] = self.calls.sessions
@@ -80,7 +87,7 @@ class InsideServer:
             config = uvicorn.Config(self._app, log_level="warning", timeout_graceful_shutdown=1)
             self._server = uvicorn.Server(config)
             serving = asyncio.create_task(self._server.serve(sockets=[sock]))
-            while not self._server.started:
+            while not self._server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
                 await asyncio.sleep(0.01)
             self._started.set_result(f"http://127.0.0.1:{sock.getsockname()[1]}")
             await serving

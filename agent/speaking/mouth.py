@@ -14,6 +14,7 @@ from pipecat.utils.text.base_text_aggregator import BaseTextAggregator
 
 from agent.embedded.kokoro_tts import KokoroTTSService
 from agent.persona import Persona
+from agent.playout_reports import ReplyMarks
 from agent.speaking.csm import SharedCSM
 from agent.speaking.switcher import VoiceSwitcher
 
@@ -42,6 +43,7 @@ class Mouth:
         prepare: Has the voice begin with a text that may be wanted soon.
         aggregator: Makes what cuts a reply into texts just as `tts` does.
         behind_user: Stand behind the user's aggregator.
+        before_output: Stand before the transport's output.
         behind_output: Stand behind the transport's output.
         switcher: `tts`, where there is a choice of two.
         conversation: How it sounded, where CSM may speak.
@@ -53,6 +55,7 @@ class Mouth:
     prepare: Callable[[str], Awaitable[None]]
     aggregator: Callable[[], BaseTextAggregator]
     behind_user: list[FrameProcessor] = field(default_factory=list)
+    before_output: list[FrameProcessor] = field(default_factory=list)
     behind_output: list[FrameProcessor] = field(default_factory=list)
     switcher: VoiceSwitcher | None = None
     conversation: "CSMConversation | None" = None
@@ -126,6 +129,7 @@ async def csm_mouth(
             FirstClauseAggregator() if switcher.active is service else spare.aggregator()
         ),
         behind_user=[UserSegmentTap(conversation)],
+        before_output=[ReplyMarks()],
         behind_output=[AgentSegmentTap(conversation)],
         switcher=switcher,
         conversation=conversation,

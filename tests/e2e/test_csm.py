@@ -110,6 +110,9 @@ async def test_five_turns_are_in_the_history_and_are_read_once(checkpoint, quest
                 made = round(answered_s * 12.5)
                 grown = here.positions - positions
                 assert engine.prefilled_rows - read <= grown - made + 2 * len(answers)
+        counted = server.metrics
+        assert counted["csm_agent_voice_context_positions_count"] == 6  # the greeting too
+        assert counted["csm_agent_voice_rtf_count"] == 6
 
 
 @pytest.mark.parametrize("seed", range(2))
