@@ -52,6 +52,7 @@ class Caller:
         self._resampler = create_stream_resampler()
         self._recent: deque[NDArray[np.float32]] = deque()
         self._recent_s = 0.0
+        self._quiet_s = _BEFORE_S  # since the agent was audible
         self._pause: list[NDArray[np.float32]] = []
         self._listening: Listening | None = None
         self._speaking = False
@@ -62,11 +63,18 @@ class Caller:
         self._settled = asyncio.Event()
         self._settled.set()
 
-    async def hear(self, pcm: bytes, rate_hz: int) -> None:
-        """Takes what the microphone heard next: 16-bit mono."""
+    async def hear(self, pcm: bytes, rate_hz: int, *, echo: bool = False) -> None:
+        """Takes what the microphone heard next.
+
+        Args:
+            pcm: 16-bit mono.
+            rate_hz: Its rate.
+            echo: The agent is audible, so that this may be its echo.
+        """
         if rate_hz != SAMPLE_RATE_HZ:
             pcm = await self._resampler.resample(pcm, rate_hz, SAMPLE_RATE_HZ)
         samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768.0
+        self._quiet_s = 0.0 if echo else self._quiet_s + len(samples) / SAMPLE_RATE_HZ
         if self._speaking:
             self._feed(samples)
         elif self._listening is not None:
@@ -77,20 +85,21 @@ class Caller:
         else:
             self._remember(samples)
 
-    def voice_began(self, *, echo: bool) -> None:
+    def voice_began(self, noticed_after_s: float = 0.0) -> None:
         """The voice activity detector hears speech.
 
+        What was heard before that is his too, as far back as it is not the agent's echo.
+
         Args:
-            echo: The agent was audible until now, so that what was heard before may be its echo.
+            noticed_after_s: For so long he has been speaking already.
         """
         self._speaking = True
-        if self._listening is None:
+        is_new = self._listening is None
+        if is_new:
             self._listening = self._listen()
-            for samples in () if echo else self._recent:
-                self._feed(samples)
-        else:
-            for samples in _last(self._pause, _PAUSE_S):
-                self._feed(samples)
+        before_s = max(noticed_after_s, min(self._quiet_s, _BEFORE_S if is_new else _PAUSE_S))
+        for samples in _last([*self._recent] if is_new else self._pause, before_s):
+            self._feed(samples)
         self._recent.clear()
         self._recent_s = 0.0
         self._pause.clear()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -22,6 +22,8 @@ from pipecat_csm.services.caller import Caller
 from pipecat_csm.services.playout import Playout
 
 _REMEMBERED = 8
+# A device may report at any time that it has played all.
+_REPORTS_S = 0.2
 
 Result = TypeVar("Result")
 
@@ -34,13 +36,11 @@ class _Reply:
         made_s: Of the sentences that are done.
         speech: The sentence that is being made.
         cut_s: It was cut off after so many seconds.
-        room: Set when more of it was played.
     """
 
     made_s: float = 0.0
     speech: Speech | None = None
     cut_s: float | None = None
-    room: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class CSMConversation:
@@ -132,7 +132,10 @@ class CSMConversation:
             self._session.sampling = sampling
 
     async def speak(self, text: str, turn: str) -> tuple[Speech, float]:
-        """Begins to say a sentence of a turn, once what waits to be played leaves room for it.
+        """Begins to say a sentence of a turn.
+
+        It is made as far ahead of its playing as all of the turn may be: what was said before it,
+        and waits to be played, counts too.
 
         Returns:
             Its speech, and where in the turn it begins, in seconds. `spoken` must follow.
@@ -141,9 +144,6 @@ class CSMConversation:
             CSMError: It cannot be said.
         """
         reply = self._replies.setdefault(turn, _Reply())
-        while reply.made_s - self.playout.sent_s(turn) >= self._lead_s and reply.cut_s is None:
-            reply.room.clear()
-            await reply.room.wait()
 
         def begin() -> Speech:
             if self._session is None:
@@ -160,6 +160,7 @@ class CSMConversation:
             # It may begin all the same, and nobody would take it.
             beginning.add_done_callback(_cancel)
             raise
+        reply.speech.report_played(self.playout.sent_s(turn) - reply.made_s)
         return reply.speech, reply.made_s
 
     def spoken(
@@ -193,10 +194,8 @@ class CSMConversation:
         """So much more of a reply was sent to the caller."""
         total_s = self.playout.sent(turn, seconds)
         reply = self._replies.get(turn)
-        if reply is not None:
-            reply.room.set()
-            if reply.speech is not None:
-                reply.speech.report_played(total_s - reply.made_s)
+        if reply is not None and reply.speech is not None:
+            reply.speech.report_played(total_s - reply.made_s)
 
     def interrupt(self, turn: str) -> None:
         """The caller cut a reply off: of it stays what he heard."""
@@ -206,7 +205,6 @@ class CSMConversation:
         if reply is None:
             return  # another voice's
         reply.cut_s = heard_s
-        reply.room.set()
         self.interrupted = self.history.commit(turn, heard_s)
         # Late sentences of the latest ones may still come.
         for old in [*self._replies][:-_REMEMBERED]:
@@ -216,7 +214,7 @@ class CSMConversation:
     async def finish(self, turn: str) -> None:
         """All of a reply was sent: once it has been heard, it is history."""
         while left_s := self.playout.left_s(turn):  # noqa: ASYNC110 (it is time that passes)
-            await asyncio.sleep(left_s)
+            await asyncio.sleep(min(left_s, _REPORTS_S))
         if self._replies.pop(turn, None) is not None:
             self.history.commit(turn)
             self.follow()
@@ -234,7 +232,6 @@ class CSMConversation:
         await self.caller.close()
         session, self._session = self._session, None
         for reply in self._replies.values():
-            reply.room.set()
             if reply.speech is not None:
                 reply.speech.cancel()
         if session is not None:

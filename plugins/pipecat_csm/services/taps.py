@@ -30,7 +30,7 @@ _WORDS_WITHIN_S = 0.5
 class UserSegmentTap(FrameProcessor):
     """Hears the caller. Its place is behind the user aggregator, before the language model.
 
-    His sound is taken from where voice activity begins, a little before that unless the agent was
+    His sound is taken from where he begins to speak, and a little before that unless the agent was
     audible then (it would be its echo), and encoded while he speaks. The words that the aggregator
     writes into the conversation make it a Segment.
     """
@@ -48,13 +48,15 @@ class UserSegmentTap(FrameProcessor):
         caller = self._conversation.caller
         match frame:
             case InputAudioRawFrame():
-                await caller.hear(frame.audio, frame.sample_rate)
+                # What was sent faster than it plays is heard for a while after it was sent.
+                echo = self._agent_speaks or self._conversation.playout.audible
+                await caller.hear(frame.audio, frame.sample_rate, echo=echo)
             case BotStartedSpeakingFrame():
                 self._agent_speaks = True
             case BotStoppedSpeakingFrame():
                 self._agent_speaks = False
             case VADUserStartedSpeakingFrame():
-                caller.voice_began(echo=self._agent_speaks)
+                caller.voice_began(frame.start_secs)
             case VADUserStoppedSpeakingFrame():
                 caller.voice_ended()
             case UserStartedSpeakingFrame():

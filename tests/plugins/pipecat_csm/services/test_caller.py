@@ -17,15 +17,15 @@ def noise(pieces: int, level: float = 0.1, seed: int = 0) -> bytes:
     return (samples.clip(-1, 1) * 32767).astype("<i2").tobytes()
 
 
-async def hear(caller: Caller, pieces: int, level: float = 0.1) -> None:
+async def hear(caller: Caller, pieces: int, level: float = 0.1, *, echo: bool = False) -> None:
     sound = noise(pieces, level)
     for begin in range(0, len(sound), 2 * PIECE):
-        await caller.hear(sound[begin : begin + 2 * PIECE], RATE_HZ)
+        await caller.hear(sound[begin : begin + 2 * PIECE], RATE_HZ, echo=echo)
 
 
 async def say(caller: Caller, pieces: int) -> None:
     """One stretch of voice, as the detector marks it."""
-    caller.voice_began(echo=False)
+    caller.voice_began()
     await hear(caller, pieces)
     caller.voice_ended()
 
@@ -54,14 +54,25 @@ async def test_a_turn_is_one_segment_of_his_words_and_his_sound(caller, history)
     assert segment.duration_s == pytest.approx(2.0 + 0.5 + 0.2, abs=0.08)
 
 
-async def test_the_agents_echo_does_not_enter(caller, history):
-    await hear(caller, 50)
+@pytest.mark.parametrize(("quiet", "before_s"), [(0, 0.2), (5, 0.2), (20, 0.4), (100, 0.5)])
+async def test_the_agents_echo_does_not_enter(caller, history, quiet, before_s):
+    await hear(caller, 50, echo=True)
+    await hear(caller, quiet)
     caller.turn_began()
-    caller.voice_began(echo=True)
-    await hear(caller, 50)
+    caller.voice_began(noticed_after_s=0.2)
+    await hear(caller, 50, echo=True)
     caller.voice_ended()
     await caller.turn_said("Wait.")
-    assert history.segments[0].duration_s == pytest.approx(1.0, abs=0.08)
+    assert history.segments[0].duration_s == pytest.approx(1.0 + before_s, abs=0.08)
+
+
+async def test_the_agents_echo_in_a_pause_does_not_enter(caller, history):
+    caller.turn_began()
+    await say(caller, 50)
+    await hear(caller, 100, echo=True)
+    await say(caller, 50)
+    await caller.turn_said("Go on, please.")
+    assert history.segments[0].duration_s == pytest.approx(2.0, abs=0.08)
 
 
 async def test_a_pause_within_a_turn_stays_a_pause_and_no_more(caller, history):
@@ -109,7 +120,7 @@ async def test_who_answers_waits_for_the_words_but_not_for_ever(caller):
 async def test_phone_sound_is_brought_to_the_models_rate(caller, history):
     sound = noise(100)
     caller.turn_began()
-    caller.voice_began(echo=False)
+    caller.voice_began()
     for begin in range(0, len(sound), 320):
         await caller.hear(sound[begin : begin + 320], 8_000)
     caller.voice_ended()
@@ -131,7 +142,7 @@ async def test_a_quiet_caller_is_brought_to_the_usual_loudness_from_his_second_t
     monkeypatch.setattr(engine, "listen", noted)
     for _ in range(2):
         caller.turn_began()
-        caller.voice_began(echo=False)
+        caller.voice_began()
         await hear(caller, 50, level=0.01)
         caller.voice_ended()
         await caller.turn_said("Can you hear me?")

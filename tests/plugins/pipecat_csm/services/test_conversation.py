@@ -1,0 +1,69 @@
+"""A reply is made so far ahead of its playing, whatever sentences it has."""
+
+import asyncio
+
+import pytest
+from pipecat_csm.engine.engine import Engine
+from pipecat_csm.engine.runner import SamplingOptions
+from pipecat_csm.engine.speech import Speech
+from pipecat_csm.services.conversation import CSMConversation
+from pipecat_csm.services.playout import Playout
+
+FRAME_S = 0.08
+LEAD_S = 1.6
+
+
+@pytest.fixture
+async def conversation(engine: Engine, voices):
+    conversation = CSMConversation(engine, playout=Playout(0.0), lead_s=LEAD_S)
+    await conversation.open(voices["ada"], SamplingOptions(temperature=0.7, top_k=50, seed=1))
+    yield conversation
+    await conversation.close()
+
+
+async def say_all_but(conversation: CSMConversation, unsent_s: float) -> int:
+    """Says a sentence to its end, with its last seconds unsent; returns its frames."""
+    speech, begins_s = await conversation.speak("This is the first sentence.", "turn")
+    assert begins_s == 0
+    frames = 0
+    while await asyncio.to_thread(speech.take) is not None:
+        frames += 1
+        ahead_s = frames * FRAME_S - conversation.playout.sent_s("turn")
+        if ahead_s > unsent_s:
+            conversation.sent("turn", ahead_s - unsent_s)
+    conversation.spoken("turn", "This is the first sentence.", speech, frames, lambda _: "This")
+    return frames
+
+
+async def made_at_rest(speech: Speech) -> int:
+    """As many frames as there are when no more come for a while."""
+    made = -1
+    while made != speech.made:
+        made = speech.made
+        await asyncio.sleep(0.5)
+    return made
+
+
+@pytest.mark.parametrize("unsent_s", [0.0, 0.8, 1.52])
+async def test_what_waits_of_the_first_sentence_counts_for_the_second(conversation, unsent_s):
+    frames = await say_all_but(conversation, unsent_s)
+    assert frames * FRAME_S > unsent_s
+    second, begins_s = await conversation.speak("And this is the second of them.", "turn")
+    assert begins_s == pytest.approx(frames * FRAME_S)
+    made = await made_at_rest(second)
+    room = round((LEAD_S - unsent_s) / FRAME_S)
+    # One may be under way when it becomes known.
+    assert made in {room, room + 1}, second.ending
+    for _ in range(made):
+        second.take()
+    conversation.sent("turn", unsent_s + 0.4)
+    assert await made_at_rest(second) > made
+
+
+async def test_a_second_sentence_goes_on_though_all_was_sent_while_it_began(conversation):
+    frames = await say_all_but(conversation, LEAD_S - FRAME_S)
+    begun = asyncio.create_task(conversation.speak("And this is the second of them.", "turn"))
+    await asyncio.sleep(0)
+    conversation.sent("turn", frames * FRAME_S - conversation.playout.sent_s("turn"))
+    second, _ = await begun
+    assert await made_at_rest(second) >= LEAD_S // FRAME_S
