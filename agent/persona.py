@@ -21,6 +21,8 @@ SPEAKABLE = (
     "sentences of plain spoken English. Use no lists, no markdown, no emoji and no headings."
 )
 
+FILE = "persona.yaml"
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 # Something is said: neither nothing nor blanks alone.
@@ -94,6 +96,11 @@ class Persona(BaseModel):
         """The persona's prompt with the rules that make its answers speakable."""
         return f"{self.prompt.strip()}\n\n{SPEAKABLE}"
 
+    @property
+    def is_there(self) -> bool:
+        """Whether its file still is; a person may remove a persona while the server runs."""
+        return (self.folder / FILE).is_file()
+
 
 def personas_dir(chosen: Path | None = None) -> Path | None:
     """The folder of the user's own personas: the chosen one, or his own if it exists."""
@@ -121,7 +128,7 @@ def load_personas(extra_dir: Path | None = None) -> dict[str, Persona]:
             continue
         if not folder.is_dir():
             raise ConfigError(f"There is no folder of personas at {folder}.")
-        for path in sorted(folder.glob("*/persona.yaml")):
+        for path in sorted(folder.glob(f"*/{FILE}")):
             persona = load_persona(path)
             personas[persona.name] = persona
     return personas

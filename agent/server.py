@@ -23,8 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 
-from agent import __version__
-from agent.calls import Calls, Unavailable
+from agent import __version__, voices_api
+from agent.calls import Calls, Removed, Unavailable
 from agent.lines import Line
 from agent.metrics import Metrics
 from agent.origins import Origins
@@ -88,6 +88,7 @@ def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
+        studio.close()
         await calls.cancel()
         await webrtc.close()
         if webrtc_calls:
@@ -108,6 +109,7 @@ def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
         return await call_next(request)
 
     app.add_middleware(BaseHTTPMiddleware, dispatch=check_origin)
+    studio = voices_api.mount(app, settings, calls)
 
     @app.exception_handler(StarletteHTTPException)
     async def in_words(request: Request, error: StarletteHTTPException) -> JSONResponse:
@@ -124,7 +126,11 @@ def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
         shown = {"name", "display_name", "description", "language", "greeting"}
         return {
             "default": settings.persona,
-            "personas": [p.model_dump(include=shown) for p in calls.personas.values()],
+            "personas": [
+                persona.model_dump(include=shown)
+                for persona in calls.personas.values()
+                if persona.is_there
+            ],
         }
 
     @app.get("/api/config")
@@ -134,6 +140,7 @@ def create_app(settings: Settings, calls: Calls, metrics: Metrics) -> FastAPI:
             "transports": settings.transports,
             "max_sessions": settings.server.max_sessions,
             "ice_servers": [{"urls": url} for url in settings.server.ice_servers],
+            "recordings": voices_api.offered(settings),
         }
 
     @app.post("/api/start")
@@ -240,6 +247,8 @@ def _reserve(calls: Calls, persona: str) -> Line:
         return calls.reserve(persona)
     except Unavailable as error:
         raise HTTPException(503, str(error)) from None
+    except Removed as error:
+        raise HTTPException(410, str(error)) from None
     except KeyError:
         raise HTTPException(404, f"There is no persona {persona!r}.") from None
 

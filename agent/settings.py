@@ -32,6 +32,11 @@ class ServerSettings(_Section):
     drain_timeout_s: float = Field(
         default=30, ge=0, description="What Ctrl-C waits for live calls."
     )
+    add_personas: bool | None = Field(
+        default=None,
+        description="Whether people may make personas of recordings in the page; null: only where "
+        "the server listens on a loopback address.",
+    )
 
 
 class VADSettings(_Section):

@@ -1,19 +1,24 @@
 """`csm-agent persona add`: recordings in, a persona's folder out, with a person in between."""
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 from agent.config import ConfigError
-from agent.persona import check_name, load_persona, load_personas
+from agent.persona import FILE, check_name
 from agent.persona_commands.asking import ask, ask_until_said, can_ask
-from agent.persona_commands.folders import FILE, own_dir
+from agent.persona_commands.folders import own_dir
 from agent.persona_commands.report import show
-from agent.persona_commands.write import write_persona
-from agent.reference import MAX_POSITIONS, positions, reference_path
-from agent.voices.checks import Finding, check_words
+from agent.voices.checks import check_together, check_words
 from agent.voices.examining import Examined, Examiner
-from agent.voices.recording import SAMPLE_RATE_HZ, Recording, read_recording
+from agent.voices.making import (
+    Character,
+    Kept,
+    Rights,
+    make_persona,
+    nearest_voice,
+    normalised,
+)
+from agent.voices.recording import Recording, read_recording
 from agent.voices.words import compare
 
 _WHY_CONSENT = """
@@ -27,14 +32,6 @@ _WHY_LICENCE = """
 Under which terms may the recordings be used, and by whom? For example:
   My own recording, for my own use only.
   CC-BY-4.0, from https://..."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A recording as the persona will have it, with its words."""
-
-    examined: Examined
-    text: str
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,24 +52,19 @@ def run(args: argparse.Namespace) -> int:
             return 1
         consent = args.consent or _asked(_WHY_CONSENT, "Consent: ")
         licence = args.licence or _asked(_WHY_LICENCE, "Licence: ")
-        fallback = args.fallback_voice or _nearest(examiner, kept[0].examined)
+        fallback = args.fallback_voice or nearest_voice(examiner, kept[0].examined)
     finally:
         examiner.close()
     display_name = args.display_name or args.name.replace("-", " ").replace("_", " ").title()
-    write_persona(
+    persona = make_persona(
         folder,
-        {
-            "display_name": display_name,
-            "description": args.description,
-            "language": "en",
-            "prompt": args.prompt or f"You are {display_name}. You are friendly and to the point.",
-            "greeting": args.greeting or f"Hi, I'm {display_name}. What can I do for you?",
-            "voice": {"kokoro": fallback, "licence": licence, "consent": consent},
-        },
-        [(one.examined.audio, one.text) for one in kept],
+        Character(display_name, args.description, args.prompt or "", args.greeting or ""),
+        kept,
+        Rights(consent, licence),
+        fallback_voice=fallback,
+        maker="`csm-agent persona add`",
         replace=args.force,
     )
-    persona = load_persona(folder / FILE)
     print(f"\nWrote {folder}: {FILE} and {len(kept)} recording{'s' if len(kept) > 1 else ''}.")
     print(f"Where CSM is not, it speaks with Kokoro's {persona.voice.kokoro}.")
     there = f" --dir {args.dir}" if args.dir else ""
@@ -131,12 +123,14 @@ def _hear_all(
         if not usable:
             refused = True
             continue
-        text = _normalised(given or _words(args, examined))
+        text = normalised(given or _words(args, examined))
         if not given:
             print(f"  text: {text}")
         kept.append(Kept(examined, text))
-    if not refused:
-        refused = _too_long(kept)
+    if not refused and (flaw := check_together([(k.examined.duration_s, k.text) for k in kept])):
+        print()
+        show([flaw])
+        refused = True
     return None if refused else kept
 
 
@@ -157,43 +151,6 @@ def _words(args: argparse.Namespace, examined: Examined) -> str:
             return text
 
 
-def _normalised(text: str) -> str:
-    from pipecat_csm.errors import TextError
-    from pipecat_csm.text import normalise
-
-    try:
-        return normalise(text)
-    except TextError as error:
-        raise ConfigError(f"The text of a recording cannot be used: {error}") from None
-
-
-def _too_long(kept: list[Kept]) -> bool:
-    lengths_s = [len(one.examined.audio) / SAMPLE_RATE_HZ for one in kept]
-    taken = sum(
-        positions(length_s, one.text) for length_s, one in zip(lengths_s, kept, strict=True)
-    )
-    if taken <= MAX_POSITIONS:
-        return False
-    sentence = (
-        f"Together they last {sum(lengths_s):.0f} s and take about {taken} positions; CSM keeps "
-        f"{MAX_POSITIONS} for references, about 30 s of speech. Use fewer, or shorter ones."
-    )
-    print()
-    show([Finding("refused", sentence)])
-    return True
-
-
 def _asked(why: str, question: str) -> str:
     print(why)
     return ask_until_said(question)
-
-
-def _nearest(examiner: Examiner, examined: Examined) -> str:
-    """The fallback voice of the shipped persona whose recording is most like this one."""
-    shipped = [
-        (persona.voice.kokoro, read_recording(reference_path(persona.folder, reference)).mono())
-        for persona in load_personas().values()
-        for reference in persona.voice.references[:1]
-    ]
-    nearest = examiner.nearest(examined, [audio for _, audio in shipped])
-    return "af_heart" if nearest is None else shipped[nearest][0]

@@ -4,10 +4,8 @@ import os
 from pathlib import Path
 
 from agent.config import ENV_PREFIX, ConfigError, nearest
-from agent.persona import check_name, user_personas_dir
+from agent.persona import FILE, check_name, user_personas_dir
 from agent.resources import configs_dir
-
-FILE = "persona.yaml"
 
 
 def own_dir(chosen: Path | None) -> Path:

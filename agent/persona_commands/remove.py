@@ -4,9 +4,9 @@ import argparse
 import shutil
 
 from agent.config import ConfigError
-from agent.persona import check_name
+from agent.persona import FILE, check_name
 from agent.persona_commands.asking import ask, can_ask
-from agent.persona_commands.folders import FILE, find_file, own_dir
+from agent.persona_commands.folders import find_file, own_dir
 
 
 def run(args: argparse.Namespace) -> int:

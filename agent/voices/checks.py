@@ -4,9 +4,11 @@ A recording is refused where CSM would surely learn the flaw with the voice, or 
 sure; what is only likely, or only a little wrong, is a warning.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from agent.reference import MAX_POSITIONS, positions
 from agent.voices.words import Comparison
 
 SHORTEST_S, LONGEST_S = 3.0, 30.0
@@ -210,3 +212,20 @@ def check_words(comparison: Comparison) -> Finding:
     if comparison.errors:
         return Finding("good", f"The text is what is said, but for what Whisper heard: {shown}.")
     return Finding("good", "The text is what is said, word for word.")
+
+
+def check_together(references: Sequence[tuple[float, str]]) -> Finding | None:
+    """Can CSM keep them all? None if it can, which goes without saying.
+
+    Args:
+        references: For each, how many seconds it lasts and what is said in it.
+    """
+    taken = sum(positions(seconds, text) for seconds, text in references)
+    if taken <= MAX_POSITIONS:
+        return None
+    return Finding(
+        "refused",
+        f"Together they last {sum(seconds for seconds, _ in references):.0f} s and take about "
+        f"{taken} positions; CSM keeps {MAX_POSITIONS} for references, about 30 s of speech. Use "
+        "fewer, or shorter ones.",
+    )

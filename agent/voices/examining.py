@@ -1,7 +1,6 @@
 """One recording through every check, and what becomes of it: trimmed, of one loudness, 24 kHz."""
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from agent.models import ModelError, is_available, resolve
 from agent.voices import checks, sound
 from agent.voices.checks import Finding
 from agent.voices.encoder import SpeakerEncoder
+from agent.voices.hearing import listen, listen_in_company
 from agent.voices.recording import SAMPLE_RATE_HZ, Recording, resampled
 from agent.voices.speakers import likeness_of_parts, voice_of
 from agent.voices.speech import SAMPLE_RATE_HZ as LISTENING_HZ
@@ -44,6 +44,11 @@ class Examined:
     voice: NDArray[np.float32] | None = None
 
     @property
+    def duration_s(self) -> float:
+        """How long it lasts, trimmed."""
+        return len(self.audio) / SAMPLE_RATE_HZ
+
+    @property
     def is_usable(self) -> bool:
         """Whether nothing was refused."""
         return all(finding.grade != "refused" for finding in self.findings)
@@ -52,10 +57,23 @@ class Examined:
 class Examiner:
     """The models that listen to recordings; close it when all are heard."""
 
-    def __init__(self, whisper: WhisperEngine, encoder: SpeakerEncoder | None) -> None:
-        """Takes loaded models; without an encoder nobody asks how many people speak."""
+    def __init__(
+        self,
+        whisper: WhisperEngine,
+        encoder: SpeakerEncoder | None,
+        *,
+        in_company: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Takes loaded models.
+
+        Args:
+            whisper: It may be busy with conversations too.
+            encoder: Without one, nobody asks how many people speak.
+            in_company: Whether conversations may need Whisper now; they go first.
+        """
         self._whisper = whisper
         self._encoder = encoder
+        self._in_company = in_company
 
     @classmethod
     def load(cls, stt_model: str) -> "Examiner":
@@ -82,6 +100,9 @@ class Examiner:
         Args:
             recording: As it was read.
             text: What is said in it, to be compared with what is heard; None if nobody said.
+
+        Raises:
+            WhisperEngineError: Whisper is overloaded, closed, or failed.
         """
         mono = recording.mono()
         flaw = checks.check_sound(sound.peak(mono))
@@ -157,13 +178,12 @@ class Examiner:
             windows = self._encoder.embed(heard.voice)
             voice = voice_of(windows)
             findings.append(checks.check_one_voice(likeness_of_parts(windows)))
-        transcript = asyncio.run(self._whisper.transcribe(heard.samples))
-        findings.append(
-            checks.check_understood(transcript.text, transcript.avg_logprob, transcript.is_speech())
-        )
+        by_ear = listen_in_company if self._in_company() else listen
+        said = by_ear(self._whisper, heard)
+        findings.append(checks.check_understood(said.text, said.avg_logprob, said.is_speech))
         if text is not None:
-            findings.append(checks.check_words(compare(text, transcript.text)))
-        return Examined(audio, steps, tuple(findings), transcript.text, voice)
+            findings.append(checks.check_words(compare(text, said.text)))
+        return Examined(audio, steps, tuple(findings), said.text, voice)
 
 
 def _trimmed(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -16,6 +17,8 @@ SAMPLE_RATE_HZ = 24_000
 MAX_FILE_BYTES = 256 * 1024 * 1024
 # A reference lasts 30 s at most; what is far longer is refused before it fills the memory.
 MAX_READ_S = 600.0
+# What so many seconds may hold at most: 48 kHz in stereo. Silence is small in a file, not here.
+_SAMPLES_PER_S = 2 * 48_000
 _MIN_RATE_HZ, _MAX_RATE_HZ = 4_000, 384_000
 
 
@@ -66,18 +69,40 @@ def read_recording(path: Path) -> Recording:
         RecordingError: It is missing, enormous, empty, no recording, or of an impossible rate.
     """
     _check_size(path)
-    recording = _read_by_soundfile(path) or _read_by_av(path)
+    try:
+        with path.open("rb") as file:
+            return read_sound(file, str(path), f"ffmpeg -i {path.name} voice.wav")
+    except OSError as error:
+        raise RecordingError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def read_sound(
+    file: BinaryIO, called: str, convert: str, *, longest_s: float = MAX_READ_S
+) -> Recording:
+    """Reads what `read_recording` reads, from anything that holds its bytes.
+
+    Args:
+        file: Read from its beginning.
+        called: What the sentences call it.
+        convert: How to convert what cannot be read, for the sentence.
+        longest_s: What is longer is refused before it is read.
+
+    Raises:
+        RecordingError: As `read_recording`'s.
+    """
+    recording = _read_by_soundfile(file, called, longest_s) or _read_by_av(file, called, longest_s)
     if recording is None:
         raise RecordingError(
-            f"{path} is not a recording that can be read; convert it, as with: "
-            f"ffmpeg -i {path.name} voice.wav"
+            f"{called} is not a recording that can be read; convert it, as with: {convert}"
         )
     if not recording.samples.size:
-        raise RecordingError(f"{path} is empty: it holds no sound.")
+        raise RecordingError(f"{called} is empty: it holds no sound.")
     if not _MIN_RATE_HZ <= recording.rate_hz <= _MAX_RATE_HZ:
-        raise RecordingError(f"{path} has {recording.rate_hz:,} Hz, which is no recording's rate.")
+        raise RecordingError(
+            f"{called} has {recording.rate_hz:,} Hz, which is no recording's rate."
+        )
     if not np.isfinite(recording.samples).all():
-        raise RecordingError(f"{path} holds NaN or infinity instead of sound.")
+        raise RecordingError(f"{called} holds NaN or infinity instead of sound.")
     return recording
 
 
@@ -124,45 +149,58 @@ def _check_size(path: Path) -> None:
         )
 
 
-def _read_by_soundfile(path: Path) -> Recording | None:
+def _read_by_soundfile(file: BinaryIO, called: str, longest_s: float) -> Recording | None:
     try:
-        with soundfile.SoundFile(str(path)) as file:
-            _check_length(path, file.frames / max(1, file.samplerate))
-            most = int(MAX_READ_S * file.samplerate)
-            samples = np.asarray(file.read(most, "float32", always_2d=True), np.float32)
-            return Recording(samples, file.samplerate)
+        file.seek(0)
+        with soundfile.SoundFile(file) as sound:
+            _check_length(called, sound.frames / max(1, sound.samplerate), longest_s)
+            most = int(longest_s * sound.samplerate)
+            _check_samples(called, min(most, sound.frames) * sound.channels, longest_s)
+            samples = np.asarray(sound.read(most, "float32", always_2d=True), np.float32)
+            return Recording(samples, sound.samplerate)
     except soundfile.LibsndfileError:
         return None
 
 
-def _read_by_av(path: Path) -> Recording | None:
+def _read_by_av(file: BinaryIO, called: str, longest_s: float) -> Recording | None:
     try:
         import av
         from av.error import FFmpegError
     except ImportError:
         return None
     try:
-        with av.open(str(path)) as container:
+        file.seek(0)
+        with av.open(file, "r") as container:
             if not container.streams.audio:
                 return None
-            _check_length(path, (container.duration or 0) / 1e6)
+            _check_length(called, (container.duration or 0) / 1e6, longest_s)
             stream = container.streams.audio[0]
             resampler = av.AudioResampler(format="fltp")
-            blocks, read_s = [], 0.0
+            blocks, read_s, read = [], 0.0, 0
             for frame in container.decode(stream):
                 for block in resampler.resample(frame):
                     blocks.append(block.to_ndarray().T)
                     read_s += block.samples / block.sample_rate
-                _check_length(path, read_s)
+                    read += blocks[-1].size
+                _check_length(called, read_s, longest_s)
+                _check_samples(called, read, longest_s)
             samples = np.concatenate(blocks) if blocks else np.zeros((0, 1), np.float32)
             return Recording(samples.astype(np.float32), stream.rate)
     except (FFmpegError, ValueError):
         return None
 
 
-def _check_length(path: Path, seconds: float) -> None:
-    if seconds > MAX_READ_S:
+def _check_length(called: str, seconds: float, longest_s: float) -> None:
+    if seconds > longest_s:
         raise RecordingError(
-            f"{path} lasts {seconds / 60:.0f} minutes; cut out 10 to 20 s in which the voice "
+            f"{called} lasts {seconds / 60:.0f} minutes; cut out 10 to 20 s in which the voice "
             "speaks as it is to sound."
+        )
+
+
+def _check_samples(called: str, samples: int, longest_s: float) -> None:
+    if samples > longest_s * _SAMPLES_PER_S:
+        raise RecordingError(
+            f"{called} holds {samples / 1e6:.0f} million samples, more than any recording of one "
+            "voice needs; convert it to 48 kHz in mono, and cut out 10 to 20 s."
         )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 SAMPLE_RATE_HZ = 16_000
 
 _FRAME_SAMPLES = 512
-_FRAME_S = _FRAME_SAMPLES / SAMPLE_RATE_HZ
+FRAME_S = _FRAME_SAMPLES / SAMPLE_RATE_HZ
 _SPEECH = 0.5
 # Within a word Silero hesitates for a frame or two; what is next to speech may still be its end.
 _NEAR_FRAMES = 2
@@ -38,7 +38,7 @@ class SpeechMap:
     @property
     def speech_s(self) -> float:
         """How much of it is speech."""
-        return float(self.is_speech.sum()) * _FRAME_S
+        return float(self.is_speech.sum()) * FRAME_S
 
     @property
     def share(self) -> float:
@@ -52,8 +52,8 @@ class SpeechMap:
         speaking = np.flatnonzero(self.is_speech)
         if not len(speaking):
             return 0.0, 0.0
-        end_s = min((speaking[-1] + 1) * _FRAME_S, len(self.samples) / SAMPLE_RATE_HZ)
-        return float(speaking[0] * _FRAME_S), float(end_s)
+        end_s = min((speaking[-1] + 1) * FRAME_S, len(self.samples) / SAMPLE_RATE_HZ)
+        return float(speaking[0] * FRAME_S), float(end_s)
 
     @property
     def voice(self) -> NDArray[np.float32]:

@@ -1,5 +1,7 @@
 """Any file in, 24 kHz mono FLAC out; what is no recording is refused in a sentence."""
 
+import io
+
 import av
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from agent.voices.recording import (
     RecordingError,
     duration_s,
     read_recording,
+    read_sound,
     write_flac,
 )
 from tests.recordings import RATE_HZ, noise, silence, write
@@ -113,3 +116,27 @@ def test_a_header_that_promises_more_than_there_is(tmp_path):
     path = write(tmp_path / "cut.wav", noise(4))
     path.write_bytes(path.read_bytes()[: 2 * RATE_HZ])
     assert read_recording(path).duration_s == pytest.approx(1.0, abs=0.01)
+
+
+def test_silence_that_is_small_in_a_file_does_not_fill_the_memory(tmp_path):
+    path = tmp_path / "bomb.flac"
+    soundfile.write(path, np.zeros((int(MAX_READ_S * 8_000), 8), np.int16), 32_000)
+    assert path.stat().st_size < 200_000
+    with path.open("rb") as file, pytest.raises(RecordingError, match="million samples"):
+        read_sound(file, "The file", "ffmpeg -i FILE voice.wav", longest_s=200)
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "mp3", "ogg"])
+def test_bytes_are_read_as_files_are(tmp_path, kind):
+    path = write(tmp_path / f"a.{kind}", TONE)
+    recording = read_sound(io.BytesIO(path.read_bytes()), "The file", "ffmpeg")
+    np.testing.assert_array_equal(recording.samples, read_recording(path).samples)
+
+
+def test_bytes_have_no_name_to_be_called_by():
+    with pytest.raises(RecordingError) as refused:
+        read_sound(io.BytesIO(b"Dear diary" * 100), "The file", "ffmpeg -i FILE voice.wav")
+    assert str(refused.value) == (
+        "The file is not a recording that can be read; convert it, as with: "
+        "ffmpeg -i FILE voice.wav"
+    )

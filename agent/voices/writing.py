@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from agent import __version__
 from agent.config import ConfigError
-from agent.persona import load_persona
-from agent.persona_commands.folders import FILE
+from agent.persona import FILE, Persona, load_persona
 from agent.voices.recording import write_flac
 
 _HEAD = """\
-# Made by `csm-agent persona add` (csm-agent {version}) on {today}. Everything here may be changed;
+# Made by {maker} (csm-agent {version}) on {today}. Everything here may be changed;
 # `csm-agent persona check {name}` looks at it again.
 """
 
@@ -27,14 +26,16 @@ def write_persona(
     data: Mapping[str, Any],
     recordings: Sequence[tuple[NDArray[np.float32], str]],
     *,
+    maker: str,
     replace: bool,
-) -> None:
-    """Writes persona.yaml and its recordings as FLAC.
+) -> Persona:
+    """Writes persona.yaml and its recordings as FLAC, and reads them again.
 
     Args:
         folder: The persona's, named as the persona.
         data: What persona.yaml says, but for the references.
         recordings: float32 [samples] at 24 kHz, each with its words.
+        maker: What made it, for the first line of the file.
         replace: Whether a folder of that name gives way.
 
     Raises:
@@ -54,7 +55,9 @@ def write_persona(
             body = yaml.safe_dump(
                 {**data, "voice": voice}, sort_keys=False, allow_unicode=True, width=96
             )
-            head = _HEAD.format(version=__version__, today=date.today(), name=folder.name)
+            head = _HEAD.format(
+                maker=maker, version=__version__, today=date.today(), name=folder.name
+            )
             (new / FILE).write_text(head + body, encoding="utf-8")
             load_persona(new / FILE)
             old = Path(temporary) / "old"
@@ -66,5 +69,6 @@ def write_persona(
                 if old.exists():
                     old.rename(folder)
                 raise
+        return load_persona(folder / FILE)
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written: {error.strerror or error}.") from None
