@@ -16,6 +16,7 @@ from agent.models import Kind, ModelError, resolve
 from agent.persona import choose, load_personas, personas_dir
 from agent.resources import page_dir
 from agent.settings import OLLAMA_URL, Settings
+from agent.speaking.csm import why_not
 
 _PARTS = {
     "agent": ("fastapi", "uvicorn", "faster_whisper", "aiortc", "prometheus_client"),
@@ -73,6 +74,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
             yield Finding(True, f"model {name}: {resolve(name, kind)}")
         except ModelError as error:
             yield Finding(False, str(error), f"csm-agent models fetch {name}")
+    yield Finding(True, _voice(settings))
     personas = load_personas(personas_dir(settings.personas_dir))
     try:
         choose(personas, settings.persona)
@@ -82,6 +84,13 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     if not (page_dir() / "index.html").is_file():
         yield Finding(False, "the browser page is not built", "cd agent/web && npm run build")
     yield _port(settings)
+
+
+def _voice(settings: Settings) -> str:
+    why = why_not(settings.tts)
+    if why is not None:
+        return f"voice: Kokoro; not CSM: {why}"
+    return f"voice: CSM ({settings.tts.csm.checkpoint}), and Kokoro as its spare one"
 
 
 def _endpoint(settings: Settings) -> Finding:

@@ -15,6 +15,7 @@ from pipecat_csm.history import turns_of
 from pipecat_csm.services.conversation import CSMConversation
 
 from tests.caller import Caller
+from tests.hearing import hear, word_errors
 from tests.inside import InsideServer
 from tests.plugins.pipecat_csm.tiny import save_tiny, tiny_csm
 from tests.talk import answer, greeted, transcripts
@@ -147,3 +148,15 @@ async def test_typed_words_and_a_spare_voice_are_in_the_context_alone(inside, ll
         await at_rest(inside)
         assert [text for _, text in as_written(inside)] == [f"{GREETING} It has four."]
         assert ("user", "How many legs has a dog?") in written(inside)
+
+
+async def test_without_weights_the_spare_voice_speaks_and_says_why(tmp_path, llm):
+    scripted = {"llm.provider": "openai", "llm.base_url": llm.url}
+    with csm_server(tmp_path / "nothing", **scripted) as server:
+        async with Caller(server.ws_url) as caller:
+            await greeted(caller)
+            [news] = [m.data for m in caller.messages if m.data and m.data.get("type") == "voice"]
+            assert (news["engine"], news["name"]) == ("kokoro", "Ada")
+            assert "nothing" in news["why"]
+            audio, rate = caller.audio_since(0)
+            assert word_errors(hear(audio, rate), GREETING) <= 0.3
