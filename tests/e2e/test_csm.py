@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from pipecat_csm.history import turns_of
 from pipecat_csm.services.conversation import CSMConversation
+from playwright.async_api import expect
 
 from tests.caller import Caller
+from tests.e2e.browser import microphone, open_page
 from tests.hearing import hear, word_errors
 from tests.inside import InsideServer
 from tests.plugins.pipecat_csm.tiny import save_tiny, tiny_csm
@@ -160,3 +162,28 @@ async def test_without_weights_the_spare_voice_speaks_and_says_why(tmp_path, llm
             assert "nothing" in news["why"]
             audio, rate = caller.audio_since(0)
             assert word_errors(hear(audio, rate), GREETING) <= 0.3
+
+
+@pytest.mark.browser
+async def test_in_a_real_browser_what_it_has_played_decides_what_was_heard(
+    inside, llm, question, remark, tmp_path
+):
+    llm.reply = lambda messages: LONG if len(messages) < 5 else "Fine."
+    mic = microphone(tmp_path / "mic.wav", 10, question, 7, remark, 60)
+    async with open_page(f"{inside.url}/?transport=websocket", mic) as page:
+        await page.get_by_test_id("start").click()
+        await expect(page.get_by_test_id("voice")).to_have_text("Ada · CSM")
+        agent = page.locator('.line[data-speaker="agent"]')
+        cut = page.locator('.line[data-speaker="agent"][data-cut="true"]')
+        await expect(cut).to_have_count(1, timeout=60_000)
+        await expect(agent.last).to_contain_text("Fine.")
+        await expect(page.get_by_test_id("status")).to_have_attribute("data-state", "listening")
+        await at_rest(inside)
+        assert as_written(inside) == written(inside)
+        assert [role for role, _ in written(inside)] == ["assistant", "user"] * 2 + ["assistant"]
+        heard = written(inside)[2][1]
+        assert LONG.startswith(heard)
+        assert 3 <= len(heard.split()) < len(LONG.split()) * 0.8
+        # The caption ends where the conversation does, or a word beside it.
+        shown = await cut.locator(".text").inner_text()
+        assert abs(len(shown.split()) - len(heard.split())) <= 2
