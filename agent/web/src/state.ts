@@ -34,7 +34,7 @@ export class Conversation {
   }
 
   ready(): void {
-    this.current = "listening";
+    this.set("listening");
     this.update();
   }
 
