@@ -14,6 +14,8 @@ from pipecat_csm.text import normalise, split
 from scripts.voice_evaluation.reference import Reference
 from scripts.voice_evaluation.speaking import Reply
 
+_ENDLESS = "no end found"
+
 
 class CSMSpeaker:
     """A conversation with a loaded CSM, which it closes."""
@@ -62,6 +64,8 @@ class CSMSpeaker:
             frames += [frame.audio for frame in speech]
             if speech.runaway is not None:
                 runaways.append(str(speech.runaway))
+            elif speech.ending == "limit":  # which comes before the watch is sure of a long text
+                runaways.append(_ENDLESS)
             if speech.made:
                 codes = torch.from_numpy(speech.codes)
                 self._history.expect(turn, Segment(piece, self._speaker, codes=codes))

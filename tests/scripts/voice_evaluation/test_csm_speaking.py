@@ -69,3 +69,10 @@ def test_a_reply_that_finds_no_end_has_run_away(generator: Generator):
     speaker.close()
     assert reply.runaway is not None
     assert reply.seconds > 0
+
+
+def test_a_long_sentence_that_is_cut_off_at_the_limit_has_run_away_too(generator: Generator):
+    speaker = CSMSpeaker(generator, REFERENCE, SamplingOptions(seed=1))
+    reply = speaker.reply("It is a boat that somebody has painted red, and then green, " * 3)
+    speaker.close()
+    assert reply.runaway == "no end found"
