@@ -88,9 +88,17 @@ def spoken(token: str) -> str:
     return " ".join(filter(None, words))
 
 
-def words_said(text: str) -> int:
-    """How many words of a text there are up to the last with a letter or digit."""
-    return len(re.sub(r"[\W_]+$", "", text).split())
+def words_awaited(text: str) -> int:
+    """How many words of a sentence Pipecat waits for, before it takes the rest as spoken.
+
+    That is up to the last one with a letter or digit, and the marks that stand alone behind it, as
+    in "why ?"; symbols such as "€" are none.
+    """
+    words = text.split()
+    awaited = max((i for i, word in enumerate(words, 1) if any(map(str.isalnum, word))), default=0)
+    while awaited < len(words) and unicodedata.category(words[awaited][0])[0] == "P":
+        awaited += 1
+    return awaited
 
 
 def is_abbreviation(token: str) -> bool:

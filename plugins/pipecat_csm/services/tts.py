@@ -25,7 +25,7 @@ from pipecat_csm.services.conversation import CSMConversation
 from pipecat_csm.services.first_clause import FirstClauseAggregator
 from pipecat_csm.services.metrics import ReplyMeter
 from pipecat_csm.services.settings import CSMTTSSettings, Voices
-from pipecat_csm.services.spoken import words_said
+from pipecat_csm.services.spoken import words_awaited
 from pipecat_csm.services.word_times import Voice, WordTimes
 from pipecat_csm.text import normalise, split
 
@@ -202,15 +202,14 @@ class CSMTTSService(TTSService):
         except Exception as error:
             raise _CutShort(error, text) from error
         meter.began(self._conversation.positions)
-        # Pipecat counts letters and digits: what follows the last of them it has taken as spoken
-        # already, and would take for the start of the next sentence.
-        words, sayable, taken = WordTimes(text, self._manner), words_said(text), 0
+        # What Pipecat does not wait for it would take for the start of the next sentence.
+        words, awaited, taken = WordTimes(text, self._manner), words_awaited(text), 0
         try:
             while (frame := await self._taken(speech)) is not None:
                 taken += 1
                 meter.made(1 / FRAME_HZ, goes_on=speech.has_room(0))
                 self._meters[context_id] = meter
-                room = max(0, sayable - words.announced)
+                room = max(0, awaited - words.announced)
                 await self._announce(words.feed(frame.audio)[:room], begins_s, context_id)
                 pcm = (np.clip(frame.audio, -1.0, 1.0) * 32767).astype("<i2").tobytes()
                 if self.sample_rate != SAMPLE_RATE_HZ:
@@ -219,7 +218,7 @@ class CSMTTSService(TTSService):
                     yield TTSAudioRawFrame(pcm, self.sample_rate, 1, context_id=context_id)
             if speech.ending == "cancelled" and not speech.cancelled:
                 raise EngineClosedError("The engine has stopped in the middle of a reply.")
-            await self._announce(words.finish()[words.announced : sayable], begins_s, context_id)
+            await self._announce(words.finish()[words.announced : awaited], begins_s, context_id)
             self._manner = words.voice
             if speech.runaway is not None:
                 logger.warning(f"{self}: CSM ran away on {text[:40]!r}: {speech.runaway}; cut off.")

@@ -23,6 +23,7 @@ from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 from pipecat_csm.engine.engine import Engine
 from pipecat_csm.history import SegmentHistory
+from pipecat_csm.segment import Segment
 from pipecat_csm.services.aggregators import heard_aggregators
 from pipecat_csm.services.conversation import CSMConversation
 from pipecat_csm.services.playout import Playout
@@ -112,7 +113,8 @@ class Stage:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.worker.stop_when_done()
+        # Not when it is done: Pipecat's own clock runs no faster.
+        await self.worker.cancel()
         await asyncio.wait_for(self._running, 60)
 
     async def queue(self, frames: Sequence[Frame]) -> None:
@@ -131,6 +133,18 @@ class Stage:
         """The agent's turns as the language model knows them."""
         messages: list[Any] = list(self.context.messages)
         return [message["content"] for message in messages if message["role"] == "assistant"]
+
+    async def heard(self, sentences: int) -> list[Segment]:
+        """Waits until so many of the agent's sentences are history, and returns them."""
+        found: list[Segment] = []
+
+        def enough() -> bool:
+            found[:] = [s for s in self.conversation.history.heard if s.speaker == 0]
+            return len(found) >= sentences
+
+        await self.until(enough)
+        await self.at_rest()
+        return found
 
     async def at_rest(self) -> None:
         """Waits until what was sent has been heard and the engine has followed."""

@@ -144,9 +144,7 @@ async def test_every_reply_is_reported_once_beside_pipecats_own_observers(engine
     async with Stage(engine, voices, observers=[replies, ttfbs, *others]) as stage:
         for turn in (1, 2):
             await stage.answer("Hello there. How are you?")
-            await stage.until(lambda turn=turn: len(stage.said) == turn)
-            await stage.at_rest()
-        heard = stage.conversation.history.heard
+            heard = await stage.heard(2 * turn)
     assert not stage.errors
     assert len(ttfbs.found) == 2
     first, second = replies.found
@@ -187,5 +185,5 @@ async def test_nothing_is_reported_where_metrics_are_not_enabled(engine, voices)
     params = PipelineParams(audio_out_sample_rate=24_000)
     async with Stage(engine, voices, observers=[replies], params=params) as stage:
         await stage.answer("Hello there.")
-        await stage.until(lambda: stage.said)
+        await stage.heard(1)
     assert replies.found == []

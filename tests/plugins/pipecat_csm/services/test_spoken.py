@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipecat_csm.services.sounds import SOUNDS, sounds
-from pipecat_csm.services.spoken import is_abbreviation, spoken
+from pipecat_csm.services.spoken import is_abbreviation, spoken, words_awaited
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,20 @@ def test_any_token_has_sounds_if_something_is_said(token: str):
     for word in spoken(token).split():
         assert set(sounds(word)) <= set(SOUNDS)
         assert sounds(word) or not any(char.isalpha() for char in word)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "awaited"),
+    [
+        ("It goes on.", 3),
+        ("It goes on ...", 4),
+        ("Why not ? !", 4),
+        ("It costs 5 €", 3),
+        ("It costs 5 € .", 3),
+        ("Yes ! →", 2),
+        ("→ there", 2),
+        ("...", 1),
+    ],
+)
+def test_pipecat_waits_for_marks_that_stand_alone_and_not_for_symbols(sentence: str, awaited: int):
+    assert words_awaited(sentence) == awaited

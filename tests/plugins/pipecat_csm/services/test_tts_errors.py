@@ -86,13 +86,11 @@ async def test_a_step_that_fails_costs_the_rest_of_a_sentence_only(frail, voices
         await stage.answer(f"{LOST} But this is spoken.")
         await stage.speaker.plays(1.0)
         fails[0] = True
-        await stage.until(lambda: stage.said)
-        await stage.at_rest()
+        beginning, after = await stage.heard(2)
         (error,) = stage.errors
         assert error.startswith("The voice failed while it spoke: CUDA error")
         assert stage.tts.is_usable
         # What was never spoken is no part of what was heard.
-        beginning, after = stage.conversation.history.heard
         assert LOST.startswith(beginning.text)
         assert len(beginning.text) < len(LOST)
         assert after.text == "But this is spoken."
@@ -107,8 +105,7 @@ async def test_what_nobody_expected_costs_a_sentence_only(frail, voices, monkeyp
         (error,) = stage.errors
         assert "goes on with the next: ZeroDivisionError" in error
         await stage.answer("But this is heard.")
-        await stage.until(lambda: len(stage.said) == 2)
-        assert [s.text for s in stage.conversation.history.heard] == ["But this is heard."]
+        assert [s.text for s in await stage.heard(1)] == ["But this is heard."]
 
 
 async def _surprise(*_: object) -> None:
