@@ -90,8 +90,6 @@ export class Session {
         onDisconnected: () => this.onDisconnected(),
       },
     });
-    // Over WebRTC the browser's own jitter buffer plays, which says nothing.
-    if (kind === "websocket") audio.onPlayed = (played) => this.reports.take(played);
     this.client.onInterrupted = () => {
       // Over the websocket the audio is cut at the interruption frame, which is exact.
       if (kind === "webrtc") audio.cut();
@@ -114,6 +112,8 @@ export class Session {
     try {
       await Promise.race([this.client.connect(parameters), abandoned]);
       this.ready = true;
+      // Over WebRTC the browser's own jitter buffer plays, which says nothing.
+      if (this.kind === "websocket") this.audio.onPlayed = (played) => this.reports.take(played);
     } catch {
       await this.close();
       throw new Unreachable("The connection to the agent could not be made.");

@@ -39,7 +39,9 @@ class Playout:
 
         Args:
             buffer_s: What lies between the transport and the ear of a device that reports nothing:
-                network, jitter buffer and sound card.
+                network, jitter buffer and sound card. On one machine, Chromium plays what it got
+                over WebRTC after 0.04 to 0.12 s (its jitter buffer holds 0.085 s), over a websocket
+                after 0.03 s, and its sound card adds 0.03 s. The rest is for a network.
             clock: Tells seconds.
         """
         self.buffer_s = buffer_s
