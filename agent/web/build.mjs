@@ -14,7 +14,12 @@ const licenceOf = { "@pipecat-ai/client-js": "@pipecat-ai/small-webrtc-transport
 
 const { metafile, outputFiles } = await build({
   absWorkingDir: root,
-  entryPoints: { app: "src/main.ts", worklet: "src/worklet.ts", style: "src/style.css" },
+  entryPoints: {
+    app: "src/main.ts",
+    worklet: "src/worklet.ts",
+    recorder: "src/recorder-worklet.ts",
+    style: "src/style.css",
+  },
   outdir: "dist",
   bundle: true,
   format: "esm",

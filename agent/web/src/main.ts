@@ -1,14 +1,15 @@
-import { type Config, fetchConfig, fetchPersonas } from "./api";
+import { type Config, type Made, fetchConfig, fetchPersonas } from "./api";
 import { Call } from "./call";
 import { Captions } from "./captions";
 import { listenForShortcuts } from "./keyboard";
 import { Meter } from "./meter";
 import { PersonaPicker } from "./personas";
 import { Conversation } from "./state";
+import { Studio } from "./studio";
 import { View } from "./view";
 import { VoiceSign } from "./voice";
 import { keepAwake } from "./wakelock";
-import { SILENT, inWords } from "./words";
+import { SILENT, inWords, newVoice } from "./words";
 
 const query = new URLSearchParams(location.search);
 const view = new View();
@@ -21,6 +22,11 @@ const meter = new Meter(view.level, (silent) => {
 });
 const conversation = new Conversation((phase) => view.phase(phase));
 
+const studio = new Studio({
+  made: (made, displayName) => void met(made, displayName),
+  closed: () => view.focusStart(),
+});
+
 let config: Config | undefined;
 let call: Call | null = null;
 let muted = false;
@@ -32,6 +38,7 @@ async function load(): Promise<void> {
     const [personas, fetched] = await Promise.all([fetchPersonas(), fetchConfig()]);
     config = fetched;
     view.offer(fetched, query.get("transport"));
+    studio.offer(fetched.recordings, personas.personas);
     picker.show(personas, query.get("persona"));
   } catch (error) {
     conversation.failed();
@@ -39,9 +46,21 @@ async function load(): Promise<void> {
   }
 }
 
+/** A new persona: it is chosen, and ready to be talked to. */
+async function met(made: Made, displayName: string): Promise<void> {
+  try {
+    const personas = await fetchPersonas();
+    studio.offer(config?.recordings ?? null, personas.personas);
+    view.say(newVoice(displayName));
+    picker.show(personas, made.name);
+  } catch (error) {
+    view.trouble(inWords(error).text, { label: "Try again", act: () => location.reload() });
+  }
+}
+
 function start(microphone = true): void {
   const persona = picker.current;
-  if (call || !persona || !config) return;
+  if (call || !persona || !config || studio.open) return;
   view.clear();
   captions.clear();
   captions.agentName = persona.display_name;
@@ -112,6 +131,7 @@ function interrupted(): void {
 }
 
 function stop(): void {
+  studio.close();
   if (!call) return;
   void call.stop();
   captions.interrupted(conversation.speaking && conversation.unfinished);
@@ -145,7 +165,13 @@ function send(text: string): boolean {
   return true;
 }
 
-view.on({ start: () => start(), stop, mute: () => mute(!muted), send });
+view.on({
+  start: () => start(),
+  stop,
+  mute: () => mute(!muted),
+  send,
+  ownVoice: () => studio.show(),
+});
 listenForShortcuts({
   start: () => start(),
   stop,

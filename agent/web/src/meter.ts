@@ -65,7 +65,7 @@ export class Meter {
 }
 
 /** Loudness as people feel it: decibels, as a share of the meter. */
-function loudness(level: Level | undefined): number {
+export function loudness(level: Level | undefined): number {
   if (!level || level.rms === 0) return 0;
   const db = 20 * Math.log10(level.rms);
   return Math.min(1, Math.max(0, 1 - (db + 10) / (FLOOR_DB + 10)));

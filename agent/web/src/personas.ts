@@ -2,7 +2,7 @@ import type { Persona, Personas } from "./api";
 import { make } from "./dom";
 
 /** One accent hue (OKLCH degrees) per persona, in the order in which the server lists them. */
-const HUES = [277, 168, 42, 345, 225, 105, 310, 195, 70];
+const HUES = [277, 168, 42, 345, 225, 105, 310, 195, 70, 20, 140, 255, 330];
 
 /** The cards to choose a persona from: radio buttons, so that arrow keys work by themselves. */
 export class PersonaPicker {
@@ -28,6 +28,7 @@ export class PersonaPicker {
     this.container.replaceChildren(
       ...personas.map((persona, index) => card(persona, hue(index), persona.name === chosen)),
     );
+    this.container.querySelector(".card:has(:checked)")?.scrollIntoView({ block: "nearest" });
     this.picked();
   }
 

@@ -12,6 +12,7 @@ export interface Controls {
   mute(): void;
   /** Returns whether the text was sent. */
   send(text: string): boolean;
+  ownVoice(): void;
 }
 
 const find = <T extends HTMLElement>(selector: string) => document.querySelector(selector) as T;
@@ -28,6 +29,7 @@ export class View {
   private readonly status = find("[data-testid=status]");
   private readonly picker = find<HTMLFormElement>("#pick");
   private readonly startButton = find<HTMLButtonElement>("[data-testid=start]");
+  private readonly ownVoice = find<HTMLButtonElement>("#own-voice");
   private readonly stopButton = find<HTMLButtonElement>("[data-testid=stop]");
   private readonly muteButton = find<HTMLButtonElement>("[data-testid=mute]");
   private readonly typing = find<HTMLFormElement>("#typing");
@@ -45,6 +47,7 @@ export class View {
       controls.start();
     });
     this.stopButton.addEventListener("click", () => controls.stop());
+    this.ownVoice.addEventListener("click", () => controls.ownVoice());
     this.muteButton.addEventListener("click", () => controls.mute());
     this.typing.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -65,7 +68,8 @@ export class View {
   }
 
   /** Offers what the server can do. */
-  offer({ transports, version }: Config, preferred: string | null): void {
+  offer({ transports, version, recordings }: Config, preferred: string | null): void {
+    this.ownVoice.hidden = recordings === null;
     find("#version").textContent = version;
     const chosen = transports.find((kind) => kind === preferred) ?? transports[0];
     for (const input of this.transports.querySelectorAll("input")) {
@@ -139,6 +143,10 @@ export class View {
     this.error.hidden = true;
     this.errorText.textContent = "";
     this.errorAction.hidden = true;
+  }
+
+  focusStart(): void {
+    this.startButton.focus({ preventScroll: true });
   }
 
   focusTyping(): void {

@@ -18,6 +18,9 @@ const MICROPHONE: Record<string, string> = {
 export const INSECURE =
   "Browsers give a page a microphone only over HTTPS. " +
   "Open this page with https:// or on localhost.";
+export const UNPLUGGED_TAKE =
+  "The microphone was disconnected. Connect it, then record again.";
+export const NO_LATIN = "Its folder is named after it: use at least one letter from a to z.";
 export const LOST = "Connection lost. Reconnecting\u2026";
 export const GONE = "The server cannot be reached any more. Check that it runs, then try again.";
 export const CLOSED = "The agent has ended the conversation.";
@@ -25,6 +28,10 @@ export const SILENT =
   "We hear nothing from your microphone. Check that it is switched on and not muted, or type.";
 export const UNPLUGGED =
   "The microphone was disconnected. Connect it and start again, or go on by typing.";
+
+/** Said once a persona has been made. */
+export const newVoice = (name: string) =>
+  `${name} is ready. Where CSM does not run, the nearest of the built-in voices stands in.`;
 
 export function inWords(error: unknown): Trouble {
   if (error instanceof DOMException && MICROPHONE[error.name]) {
