@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = sorted((Path(__file__).resolve().parent / "scenarios").glob("*.yaml"))
 STORY = (
     "The old bridge was closed all winter, so everyone walked along the river. Nobody complained "
-    "about the cold. In spring the bridge was open, and they never closed it again."
+    "about the cold. Children played on the ice, and old people talked in the sun. In spring the "
+    "bridge was open, and they never closed it again."
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -31,7 +32,7 @@ def reply(messages: list[Message]) -> str:
     if "how much" in asked:
         told = " ".join(m["content"] for m in messages if m["role"] == "assistant")
         has_begun, has_ended = STORY[:14] in told, "never closed" in told
-        return "I told it, but not to its end." if has_begun and not has_ended else "I forgot."
+        return "You heard half of it." if has_begun and not has_ended else "I forgot."
     if "what is my name" in asked:
         said = " ".join(m["content"] for m in messages[:-1] if m["role"] == "user")
         return f"Your name is {'Robin' if 'Robin' in said else 'unknown to me'}."
