@@ -14,6 +14,24 @@ from tests.scripted_llm import ScriptedLLM, echo
 from tests.talk import DATA
 
 
+# What only computes, by folder: `scripts/test` runs it in two processes.
+_COMPUTES = (
+    "tests/parity",
+    "tests/plugins/pipecat_csm",
+    "tests/agent/voices",
+    "tests/agent/persona_commands",
+    "tests/scripts/voice_evaluation",
+)
+_SPEAKS = ("tests/plugins/pipecat_csm/services", "tests/plugins/pipecat_csm/test_example")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what only computes."""
+    for item in items:
+        if item.nodeid.startswith(_COMPUTES) and not item.nodeid.startswith(_SPEAKS):
+            item.add_marker(pytest.mark.computes)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _nobodys_own_personas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Whoever runs the tests may have personas; they are none of the tests' business."""
