@@ -70,6 +70,16 @@ async def at_rest(server: InsideServer) -> None:
     await until(lambda: not here.busy and here.in_step)
 
 
+async def speaks(caller: Caller, *, since: float) -> None:
+    """Until the agent speaks, and is not interrupted again."""
+
+    def speaking() -> bool:
+        begun = [m.at for m in caller.messages if m.type == "bot-started-speaking"]
+        return bool(begun) and begun[-1] > max([since, *caller.interruptions])
+
+    await caller.wait(speaking, what="an answer")
+
+
 def since_greeting(messages: list[Any]) -> list[tuple[str, str]]:
     """A prompt's conversation, without what the language model is made to believe before it."""
     begin = next(i for i, m in enumerate(messages) if m["content"] == GREETING)
@@ -125,15 +135,18 @@ async def test_barge_ins_anywhere_leave_all_three_agreeing(inside, llm, question
     async with Caller(inside.ws_url) as caller:
         await greeted(caller)
         await at_rest(inside)
-        spoken_at = await caller.say(question)
+        began_at = time.monotonic()
+        await caller.say(question)
         for _ in range(4):
-            await caller.message("bot-started-speaking", after=spoken_at)
+            await speaks(caller, since=began_at)
             # What the reply is conditioned on is what the language model was told.
             assert as_written(inside) == since_greeting(llm.requests[-1])
             await asyncio.sleep(chance.uniform(0.2, 6.0))
-            spoken_at = await caller.say(question)
+            began_at = time.monotonic()
+            await caller.say(question)
         llm.reply = lambda messages: "Fine."
-        await caller.message("bot-stopped-speaking", after=spoken_at + 0.5)
+        await speaks(caller, since=began_at)
+        await caller.message("bot-stopped-speaking", after=began_at + 3)
         await at_rest(inside)
         assert as_written(inside) == written(inside)
         replies = [text for role, text in written(inside)[1:-1] if role == "assistant"]
