@@ -38,6 +38,9 @@ _NOTHING_SAID_S = 0.1
 # A device that makes nothing for so long, though there is room for it, hangs. A CPU that has to
 # read a whole context anew takes six.
 _HANGS_S = 20.0
+_HANGS = (
+    f"CSM has made no sound for {_HANGS_S:.0f} s: its device hangs, or has too much else to do."
+)
 _STOPPED = (
     "CSM's engine has stopped: load the model again and give this service its engine with "
     "recover(), or have another voice speak."
@@ -237,7 +240,7 @@ class CSMTTSService(TTSService):
                 return await loop.run_in_executor(self._thread, speech.take, _HANGS_S)
             except TimeoutError:
                 if speech.has_room(0):
-                    raise CSMError(f"CSM has made no sound for {_HANGS_S:.0f} s.") from None
+                    raise CSMError(_HANGS) from None
 
     async def _announce(
         self, words: Sequence[tuple[str, float]], begins_s: float, context_id: str
