@@ -1,5 +1,6 @@
 """How each reply was made is told to observers, once per reply."""
 
+import time
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from pipecat.pipeline.worker import PipelineParams
 from pipecat_csm.services.metrics import CSMReplyMetricsData, ReplyMeter
 from pipecat_csm.services.playout import Playout
 
-from tests.plugins.pipecat_csm.services.stage import Stage
+from tests.plugins.pipecat_csm.services.stage import SPEED, Stage
 
 REPLY = "tonight"
 FRAME_S = 0.08
@@ -158,6 +159,25 @@ async def test_every_reply_is_reported_once_beside_pipecats_own_observers(engine
     assert second.context_positions > frames
     assert second.context_positions > first.context_positions > 20  # the reference's
     assert not first.interrupted
+
+
+async def test_a_device_that_is_too_slow_shows_in_rtf_and_underruns(engine, voices, monkeypatch):
+    step = engine._runner.step
+
+    def slow_step():
+        time.sleep(2 * FRAME_S / SPEED)
+        return step()
+
+    monkeypatch.setattr(engine._runner, "step", slow_step)
+    replies = Replies(CSMReplyMetricsData)
+    async with Stage(engine, voices, observers=[replies]) as stage:
+        await stage.answer("Here I am.")
+        (heard,) = await stage.heard(1)
+        await stage.until(lambda: replies.found)
+    (slow,) = replies.found
+    assert slow.rtf * SPEED > 2.0
+    assert slow.underruns > 10
+    assert slow.underrun_seconds > 0.5 * heard.duration_s
 
 
 async def test_a_reply_that_is_cut_off_while_it_is_made_is_reported_as_such(engine, voices):

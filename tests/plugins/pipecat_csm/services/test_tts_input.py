@@ -160,3 +160,13 @@ async def test_a_context_that_overflows_in_the_middle_of_a_reply_does_not_distur
     meanwhile = [spoken_by_the_caller(frames) for frames in (700, 500, 590)]
     undisturbed = await first_sentence(engine, voices, [])
     assert torch.equal(await first_sentence(engine, voices, meanwhile), undisturbed)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 48_000])
+async def test_the_pipeline_may_have_any_rate(engine, voices, rate_hz):
+    async with Stage(engine, voices, rate_hz=rate_hz) as stage:
+        await stage.answer("Here I am.")
+        (heard,) = await stage.heard(1)
+        assert stage.tts.sample_rate == rate_hz
+        # A resampler keeps the last few milliseconds for what comes next.
+        assert stage.speaker.played_s == pytest.approx(heard.duration_s, abs=0.1)
