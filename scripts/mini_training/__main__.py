@@ -1,0 +1,42 @@
+"""`python -m scripts.mini_training`, from the repository's root; see --help."""
+
+import sys
+from collections.abc import Sequence
+
+from agent.log import quieten
+
+quieten()  # Pipecat greets when it is imported
+
+from scripts.mini_training.arguments import parse_args  # noqa: E402
+from scripts.mini_training.errors import TrainingError  # noqa: E402
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs stages; says in one sentence what went wrong, if something did."""
+    args = parse_args(argv)
+    # After the command line: torch takes seconds, and --help should not.
+    from pipecat_csm import CSMError
+
+    from scripts.mini_training.stages import Stages
+
+    try:
+        Stages(args).run(args.stage)
+    except (CSMError, TrainingError) as error:
+        return fail(str(error))
+    except KeyboardInterrupt:
+        return fail("stopped; the same command goes on from the last minute.")
+    except Exception as error:
+        if type(error).__name__ not in ("ModelError", "KokoroError", "WhisperEngineError"):
+            raise
+        return fail(str(error))
+    return 0
+
+
+def fail(sentence: str) -> int:
+    """Says what went wrong, and returns the exit code."""
+    print(f"train_mini: {sentence}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

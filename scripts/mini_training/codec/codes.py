@@ -1,0 +1,127 @@
+"""The whole corpus as codes, several times over, each a little shifted in time.
+
+A frame is 80 ms, and where in it a sentence begins is chance: shifted by 10 ms it has other codes
+altogether. To a speech model each shift is another rendering, for a tenth of what Kokoro asks.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import MimiModel
+
+from scripts.mini_training.codec.model import FRAME_SAMPLES
+from scripts.mini_training.data.corpus import SAMPLE_RATE_HZ, Corpus, Utterance, read_index
+from scripts.mini_training.data.splits import Split
+from scripts.mini_training.errors import TrainingError
+from scripts.mini_training.progress import Progress
+
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """An utterance as codes.
+
+    Attributes:
+        codes: uint16 [frames, codebooks].
+        shift_ms: How much silence was put before it.
+    """
+
+    codes: NDArray[np.uint16]
+    shift_ms: float
+
+
+def read_codec(work: Path) -> Any:
+    """The trained codec.
+
+    Raises:
+        TrainingError: There is none yet.
+    """
+    folder = work / "codec"
+    if not folder.exists():
+        raise TrainingError(f"{folder} is not there; run the codec stage first.")
+    return MimiModel.from_pretrained(folder).eval()
+
+
+def make(
+    folder: Path, corpus: Corpus, codec: Any, *, shifts: int, seed: int, progress: Progress
+) -> None:
+    """Encodes the shards that are not encoded yet."""
+    for done, shard in enumerate(corpus.shards):
+        file = _file(folder, corpus.split, shard)
+        progress.at(done, f"{corpus.split} {done} of {len(corpus.shards)}")
+        if file.exists():
+            continue
+        rng = np.random.default_rng((seed, shard))
+        own = [one for one in corpus.utterances if one.shard == shard]
+        shifted = rng.integers(0, FRAME_SAMPLES, (len(own), shifts))
+        sounds = [
+            np.pad(corpus.audio(one), (int(shift), 0))
+            for one, row in zip(own, shifted, strict=True)
+            for shift in row
+        ]
+        codes = encode(codec, sounds)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial")
+        with partial.open("wb") as out:
+            np.savez(
+                out,
+                codes=np.concatenate(codes),
+                frames=np.array([len(one) for one in codes]),
+                shifts=shifted,
+            )
+        partial.replace(file)
+
+
+@torch.no_grad()
+def encode(codec: Any, sounds: list[NDArray[np.float32]]) -> list[NDArray[np.uint16]]:
+    """Codes [frames, codebooks] of each sound, the last frame filled up with silence.
+
+    All of Mimi is causal, so what a batch puts after a sound changes none of its frames.
+    """
+    frames = [-(-len(sound) // FRAME_SAMPLES) for sound in sounds]
+    order = np.argsort(frames)
+    found: dict[int, NDArray[np.uint16]] = {}
+    for begin in range(0, len(order), _AT_ONCE):
+        some = order[begin : begin + _AT_ONCE]
+        audio = np.zeros((len(some), frames[some[-1]] * FRAME_SAMPLES), np.float32)
+        for row, index in enumerate(some):
+            audio[row, : len(sounds[index])] = sounds[index]
+        codes: Tensor = codec.encode(
+            torch.from_numpy(audio)[:, None].to(codec.device)
+        ).audio_codes.transpose(1, 2)
+        for row, index in enumerate(some):
+            found[int(index)] = codes[row, : frames[index]].cpu().numpy().astype(np.uint16)
+    return [found[index] for index in range(len(sounds))]
+
+
+def read(data: Path, folder: Path, split: Split) -> list[tuple[Utterance, list[Rendering]]]:
+    """Every encoded utterance of a split with its renderings.
+
+    Raises:
+        TrainingError: Nothing is encoded yet.
+    """
+    found: list[tuple[Utterance, list[Rendering]]] = []
+    for file in sorted(folder.glob(f"{split}-*.npz")):
+        with np.load(file) as stored:
+            codes, frames, shifts = stored["codes"], stored["frames"], stored["shifts"]
+        pieces = iter(np.split(codes, np.cumsum(frames)[:-1]))
+        shard = int(file.stem.rpartition("-")[2])
+        for one, row in zip(read_index(data, split, shard), shifts, strict=True):
+            found.append((one, [Rendering(next(pieces), _ms(shift)) for shift in row]))
+    if not found:
+        raise TrainingError(f"{folder} holds no codes for {split!r}; run the encode stage first.")
+    return found
+
+
+def _ms(samples: int) -> float:
+    return 1e3 * int(samples) / SAMPLE_RATE_HZ
+
+
+def _file(folder: Path, split: Split, shard: int) -> Path:
+    return folder / f"{split}-{shard:05}.npz"

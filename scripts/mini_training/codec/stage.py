@@ -1,0 +1,139 @@
+"""The codec stage: learn without a quantiser, fit the codebooks, tune what comes after them.
+
+Two thirds of the time go to the first, one third to the last; the codebooks take a minute. How
+good the codec is at either end is told in losses, in how many phonemes the first codebook still
+tells, and in the words that Whisper hears in what has gone through it.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from scripts.mini_training.codec.books import fit_side
+from scripts.mini_training.codec.clips import draw
+from scripts.mini_training.codec.losses import SpectralLoss
+from scripts.mini_training.codec.model import LearningCodec
+from scripts.mini_training.codec.phones import IGNORED
+from scripts.mini_training.data.corpus import Corpus
+from scripts.mini_training.learning import Plan, learn, load, save
+from scripts.mini_training.progress import Progress
+from scripts.mini_training.settings import CodecSize
+
+_LEARN_SHARE = 0.65
+_SPREAD_WEIGHT = 0.1
+_PHONE_WEIGHT = 0.5
+_HELD_OUT_BATCHES = 6
+_FIT_FRAMES = 60_000
+
+
+class CodecTask:
+    """Sound through the codec and back."""
+
+    def __init__(
+        self, model: LearningCodec, size: CodecSize, train: Corpus, held_out: Corpus, seed: int
+    ) -> None:
+        """Learns from one corpus, and is judged on the other."""
+        self.model = model
+        self._size, self._train, self._held_out, self._seed = size, train, held_out, seed
+        self._device = next(model.parameters()).device
+        self._spectral = SpectralLoss().to(self._device)
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Of a batch of clips."""
+        rng = np.random.default_rng((self._seed, step))
+        return self._loss(self.model, self._train, rng)
+
+    def held_out(self, model: nn.Module) -> dict[str, float]:
+        """Of the same clips each time, of sentences that it does not learn from."""
+        found = []
+        for batch in range(_HELD_OUT_BATCHES):
+            rng = np.random.default_rng((99, batch))
+            loss, parts = self._loss(model, self._held_out, rng)
+            found.append({"loss": float(loss), **parts})
+        return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+
+    def _loss(
+        self, model: nn.Module, corpus: Corpus, rng: np.random.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        clips = draw(corpus, rng, self._size.clips, self._size.clip_frames).to(self._device)
+        coded = model(clips.audio)
+        spectral = self._spectral(coded.audio, clips.audio)
+        logits, labels = coded.phones.flatten(0, 2), clips.phones.flatten()
+        phones = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED)
+        sounding = labels > 0
+        right = (logits.argmax(dim=1) == labels)[sounding].float().mean()
+        loss = spectral + _PHONE_WEIGHT * phones + _SPREAD_WEIGHT * coded.spread
+        parts = {"spectral": spectral.item(), "phones": phones.item(), "phones right": right.item()}
+        return loss, parts
+
+
+def train(
+    work: Path,
+    size: CodecSize,
+    train_corpus: Corpus,
+    held_out: Corpus,
+    plan: Plan,
+    device: torch.device,
+    progress: Progress,
+    listen: Callable[[nn.Module], dict[str, float]] | None = None,
+) -> bool:
+    """The whole stage, from wherever it was.
+
+    Returns:
+        Whether it is done; the codec is then `work / "codec"`, as transformers saves it.
+    """
+    torch.manual_seed(plan.seed)
+    model = LearningCodec(size).to(device)
+    first_clips = draw(train_corpus, np.random.default_rng(plan.seed), 4, size.clip_frames)
+    model.settle(first_clips.audio.to(device))
+    task = CodecTask(model, size, train_corpus, held_out, plan.seed)
+    plan = replace(plan, rate=size.rate)
+    books = work / "codec-books.pt"
+    if not books.exists():
+        first = replace(plan, minutes=_LEARN_SHARE * plan.minutes)
+        if not learn(task, first, work / "codec-learn.pt", progress, listen):
+            return False
+        fit(model, train_corpus, plan.seed, progress)
+        save({"model": model.state_dict()}, books)
+    model.load_state_dict(load(books)["model"])
+    model.tune()
+    last = replace(plan, minutes=(1 - _LEARN_SHARE) * plan.minutes, rate=plan.rate / 2)
+    if not learn(task, last, work / "codec-tune.pt", progress, listen):
+        return False
+    model.forget_tables()
+    model.mimi.save_pretrained(work / "codec")
+    return True
+
+
+@torch.no_grad()
+def fit(model: LearningCodec, corpus: Corpus, seed: int, progress: Progress) -> None:
+    """Fills the codebooks with what the encoder makes of the corpus."""
+    model.eval()
+    device = next(model.parameters()).device
+    sides: tuple[list[Tensor], list[Tensor]] = ([], [])
+    frames = 0
+    order = np.random.default_rng(seed).permutation(len(corpus.utterances))
+    for index in order:
+        sound = torch.from_numpy(corpus.audio(corpus.utterances[index])).to(device)
+        whole = nn.functional.pad(sound, (0, -len(sound) % 1_920))
+        for side, latents in zip(sides, model.latents(whole[None]), strict=True):
+            side.append(latents[0].T)
+        frames += len(whole) // 1_920
+        if frames >= _FIT_FRAMES:
+            break
+    both: tuple[tuple[str, Any], ...] = (("semantic", model.semantic), ("acoustic", model.acoustic))
+    for (name, side), vectors in zip(both, sides, strict=True):
+        fit_side(
+            side,
+            torch.cat(vectors),
+            seed,
+            lambda index, left, name=name: progress.report(
+                side=name, book=index, variance_left=left
+            ),
+        )
+    model.forget_tables()

@@ -1,0 +1,102 @@
+"""The data stage: sentences × voices × speeds, spoken shard by shard until the time is up.
+
+What a shard holds follows from the seed and its number alone, so the stage may be stopped anywhere
+and goes on where it was; more minutes make more shards. The two held-out splits are small and come
+first.
+"""
+
+import random
+import time
+from pathlib import Path
+from typing import Protocol
+
+from scripts.mini_training.data.corpus import Line, has_shard, write_shard
+from scripts.mini_training.data.grammar import Grammar, Sentences
+from scripts.mini_training.data.open_text import LexiconSentences, TextSentences
+from scripts.mini_training.data.speaking import Take
+from scripts.mini_training.data.splits import SPLITS, Split, sentence_of
+from scripts.mini_training.data.voices import TRAINED, UNSEEN, Voice, voice_named
+from scripts.mini_training.progress import Progress
+
+SHARD_LINES = 60
+"""Two to three minutes of speech, half a minute of work for Kokoro on two cores."""
+
+_HELD_OUT_SHARDS = 3
+_SPEEDS = (0.85, 1.2)
+
+
+class Speaks(Protocol):
+    """What reads sentences aloud."""
+
+    def read(self, text: str, voice: Voice, speed: float) -> Take:
+        """Speaks one."""
+        ...
+
+
+def sentences(vocabulary: str, text: Path | None) -> Sentences:
+    """Where sentences come from.
+
+    Args:
+        vocabulary: "closed" or "open".
+        text: A plain text to take those of the open vocabulary from.
+
+    Raises:
+        TrainingError: The text has too few, or what the lexicon comes from is not installed.
+    """
+    if vocabulary == "closed":
+        return Grammar.closed()
+    if text is not None:
+        return TextSentences(text.read_text("utf-8", errors="replace"))
+    return LexiconSentences.installed()
+
+
+def lines_of(source: Sentences, split: Split, shard: int, seed: int, count: int) -> list[Line]:
+    """What is to be spoken in a shard, and how: a pure function of its arguments."""
+    rng = random.Random(f"{seed} {split} {shard}")
+    voices = UNSEEN if split == "voices" else TRAINED
+    return [
+        Line(
+            sentence_of(source, split, rng),
+            rng.choice(voices).name,
+            round(rng.uniform(*_SPEEDS), 2),
+        )
+        for _ in range(count)
+    ]
+
+
+def make(
+    folder: Path,
+    source: Sentences,
+    reader: Speaks,
+    *,
+    minutes: float,
+    seed: int,
+    progress: Progress,
+    shard_lines: int = SHARD_LINES,
+    held_out_shards: int = _HELD_OUT_SHARDS,
+) -> float:
+    """Speaks what is held out, then until the minutes are over, in whole shards.
+
+    Returns:
+        How many hours of speech it made.
+    """
+    began_s, made_s = time.monotonic(), 0.0
+    todo: list[tuple[Split, int]] = []
+    for split in SPLITS[1:]:
+        todo.extend((split, n) for n in range(held_out_shards) if not has_shard(folder, split, n))
+    following: tuple[Split, int] = (
+        "train",
+        next(number for number in range(10**6) if not has_shard(folder, "train", number)),
+    )
+    while True:
+        spent_s = time.monotonic() - began_s
+        progress.at(spent_s / 60, f"{made_s / 60:.1f} minutes of speech")
+        if not todo and spent_s > 60 * minutes:
+            break
+        split, number = todo.pop(0) if todo else following
+        if (split, number) == following:
+            following = ("train", number + 1)
+        lines = lines_of(source, split, number, seed, shard_lines)
+        takes = [reader.read(line.text, voice_named(line.voice), line.speed) for line in lines]
+        made_s += write_shard(folder, split, number, lines, takes)
+    return made_s / 3600

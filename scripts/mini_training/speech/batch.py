@@ -1,0 +1,122 @@
+"""Conversations as rows of numbers: exactly those that the live engine feeds.
+
+The rows are made by `pipecat_csm.model.prompt`, so that what is learned is what will be asked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tokenizers
+import torch
+from pipecat_csm.model.config import CSMConfig
+from pipecat_csm.model.prompt import audio_frames, concat, text_frames
+from torch import Tensor
+
+from scripts.mini_training.speech.alignment import letters_spoken
+from scripts.mini_training.speech.dialogues import Dialogues, Turn
+
+_NOWHERE = -1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Several conversations, one a line, filled up with nothing.
+
+    Attributes:
+        tokens: int64 [lines, rows, codebooks + 1].
+        mask: bool, of the same shape; False throughout where a line is filled up.
+        looks: int64 [lines, rows]; where a row predicts a frame, the row of the letter that is
+            spoken in that frame; elsewhere -1.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    looks: Tensor
+
+    @property
+    def predicts(self) -> Tensor:
+        """bool [lines, rows]: after which rows sound follows, its closing frame included."""
+        return self.looks >= 0
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on another device."""
+        return Batch(self.tokens.to(device), self.mask.to(device), self.looks.to(device))
+
+
+class Batches:
+    """Draws batches."""
+
+    def __init__(
+        self,
+        dialogues: Dialogues,
+        tokenizer: tokenizers.Tokenizer,
+        config: CSMConfig,
+        positions: int,
+    ) -> None:
+        """Draws batches of about so many positions, padding included."""
+        self._dialogues, self._tokenizer, self._config = dialogues, tokenizer, config
+        self._positions = positions
+
+    def draw(self, rng: np.random.Generator) -> Batch:
+        """One batch: conversations of like lengths, so that little of it is padding."""
+        lines = [self._lay_out(self._dialogues.draw(rng)) for _ in range(self._pool)]
+        lines.sort(key=lambda line: len(line.looks))
+        start = int(rng.integers(len(lines)))
+        chosen = [lines[start]]
+        for line in lines[start + 1 :]:
+            if (len(chosen) + 1) * len(line.looks) > self._positions:
+                break
+            chosen.append(line)
+        return filled_up(chosen)
+
+    @property
+    def _pool(self) -> int:
+        # Conversations have 60 to 1,000 rows; most have some 200.
+        return max(4, self._positions // 60)
+
+    def _lay_out(self, turns: Sequence[Turn]) -> "Line":
+        return lay_out(self._tokenizer, self._config, turns)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One conversation: a `Batch` without its first dimension."""
+
+    tokens: Tensor
+    mask: Tensor
+    looks: Tensor
+
+
+def lay_out(tokenizer: tokenizers.Tokenizer, config: CSMConfig, turns: Sequence[Turn]) -> Line:
+    """The rows of a conversation, every Segment of it closed."""
+    prompts, looks, row = [], [], 0
+    for turn in turns:
+        text = text_frames(tokenizer, config, turn.utterance.text, turn.speaker)
+        codes = torch.from_numpy(turn.rendering.codes.astype(np.int64))
+        sound = audio_frames(config, codes, closed=True)
+        frames = len(codes)
+        # BOS, "[0]", then a row for each character.
+        first = row + 1 + len(f"[{turn.speaker}]")
+        letters = letters_spoken(turn.utterance, turn.rendering.shift_ms, frames)
+        spoken = torch.full((len(text) + len(sound),), _NOWHERE)
+        spoken[len(text) - 1 : len(text) - 1 + frames] = first + torch.from_numpy(letters)
+        spoken[len(text) - 1 + frames] = row + len(text) - 1  # the end is where the text ends
+        prompts += [text, sound]
+        looks.append(spoken)
+        row += len(text) + len(sound)
+    rows = concat(prompts)
+    return Line(rows.tokens, rows.mask, torch.cat(looks))
+
+
+def filled_up(lines: Sequence[Line]) -> Batch:
+    """Lines of several lengths as one batch."""
+
+    def together(tensors: list[Tensor], value: int) -> Tensor:
+        return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value)
+
+    return Batch(
+        together([line.tokens for line in lines], 0),
+        together([line.mask for line in lines], 0),
+        together([line.looks for line in lines], _NOWHERE),
+    )

@@ -1,0 +1,66 @@
+"""Conversations made of single utterances.
+
+One or two speakers, each with a voice and a number drawn by lot, take turns as people do. So the
+number says nothing about the voice, and nothing but the sound of the Segments before can: that is
+how the voice of a CSM comes from its context. Some conversations are long, so that a long context
+is nothing new to it when it is used.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scripts.mini_training.codec.codes import Rendering
+from scripts.mini_training.data.corpus import Utterance
+
+_MOST_SEGMENTS = 5
+_LONG_SHARE, _LONGEST = 0.1, 14
+_TWO_SPEAKERS_SHARE = 0.5
+_SAME_AGAIN_SHARE = 0.25
+_USUAL_NUMBERS_SHARE = 0.7
+_NUMBERS = 10
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A Segment of a conversation.
+
+    Attributes:
+        speaker: The number of who speaks.
+        utterance: What is said.
+        rendering: How it sounds.
+    """
+
+    speaker: int
+    utterance: Utterance
+    rendering: Rendering
+
+
+class Dialogues:
+    """Draws conversations from a corpus."""
+
+    def __init__(self, corpus: Sequence[tuple[Utterance, list[Rendering]]]) -> None:
+        """Takes every utterance with its renderings."""
+        self._by_voice: dict[str, list[tuple[Utterance, list[Rendering]]]] = defaultdict(list)
+        for one in corpus:
+            self._by_voice[one[0].voice].append(one)
+        self._voices = sorted(self._by_voice)
+
+    def draw(self, rng: np.random.Generator) -> list[Turn]:
+        """One conversation."""
+        most = _LONGEST if rng.random() < _LONG_SHARE else _MOST_SEGMENTS
+        speakers = 2 if rng.random() < _TWO_SPEAKERS_SHARE else 1
+        numbers = rng.permutation(2 if rng.random() < _USUAL_NUMBERS_SHARE else _NUMBERS)
+        voices = [self._voices[i] for i in rng.integers(len(self._voices), size=speakers)]
+        turns: list[Turn] = []
+        who = 0
+        for _ in range(int(rng.integers(1, most + 1))):
+            utterances = self._by_voice[voices[who]]
+            utterance, renderings = utterances[rng.integers(len(utterances))]
+            rendering = renderings[rng.integers(len(renderings))]
+            turns.append(Turn(int(numbers[who]), utterance, rendering))
+            if speakers == 2 and rng.random() >= _SAME_AGAIN_SHARE:
+                who = 1 - who
+        return turns

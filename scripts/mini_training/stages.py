@@ -1,0 +1,200 @@
+"""What each stage of the command line does."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from scripts.mini_training.arguments import STAGES
+from scripts.mini_training.codec import codes
+from scripts.mini_training.codec import stage as codec_stage
+from scripts.mini_training.data.corpus import Corpus
+from scripts.mini_training.data.splits import SPLITS
+from scripts.mini_training.errors import TrainingError
+from scripts.mini_training.export import TEMPERATURE, TOP_K, export
+from scripts.mini_training.learning import Plan
+from scripts.mini_training.progress import Progress
+from scripts.mini_training.settings import SIZES
+from scripts.mini_training.speech import stage as speech_stage
+
+_MOST_BYTES = 40_000_000
+
+
+class Stages:
+    """The stages, with one command line."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        """Prepares; nothing is loaded yet."""
+        self._args = args
+        self._work: Path = args.work
+        self._size = SIZES[args.size]
+        if args.threads is not None:
+            torch.set_num_threads(args.threads)
+        torch.set_float32_matmul_precision("high")
+        transformers_logging.disable_progress_bar()
+
+    def run(self, stage: str) -> None:
+        """One of them, or all.
+
+        Raises:
+            TrainingError: What it needs is not there.
+            ModelError: Kokoro or Whisper is not.
+        """
+        for name in STAGES if stage == "all" else (stage,):
+            minutes = self._args.minutes or STAGES[name][0]
+            with Progress(name, minutes, self._work / "report.jsonl") as progress:
+                getattr(self, f"_{name}")(minutes, progress)
+
+    def _data(self, minutes: float, progress: Progress) -> None:
+        from scripts.mini_training.data import stage as data_stage
+        from scripts.mini_training.data.speaking import Reader
+
+        args = self._args
+        source = data_stage.sentences(args.vocabulary, args.text)
+        reader = Reader(args.threads or torch.get_num_threads())
+        few = {"shard_lines": 10, "held_out_shards": 1} if args.size == "smoke" else {}
+        hours = data_stage.make(
+            self._work / "data",
+            source,
+            reader,
+            minutes=minutes,
+            seed=args.seed,
+            progress=progress,
+            **few,
+        )
+        corpus = self._corpus("train")
+        progress.report(hours_made=hours, hours=corpus.hours, utterances=len(corpus.utterances))
+
+    def _codec(self, minutes: float, progress: Progress) -> None:
+        train, held_out = self._corpus("train"), self._corpus("heldout")
+        with self._listener() as listener:
+            listen = None
+            if listener is not None:
+                from scripts.mini_training.hearing import codec_listener
+
+                listen = codec_listener(listener, held_out, self._args.listen)
+            codec_stage.train(
+                self._work,
+                self._size.codec,
+                train,
+                held_out,
+                self._plan(minutes),
+                self._device,
+                progress,
+                listen,
+            )
+
+    def _encode(self, minutes: float, progress: Progress) -> None:
+        codec = codes.read_codec(self._work).to(self._device)
+        for split in SPLITS[:2]:
+            codes.make(
+                self._work / "codes",
+                self._corpus(split),
+                codec,
+                shifts=self._args.shifts,
+                seed=self._args.seed,
+                progress=progress,
+            )
+
+    def _speech(self, minutes: float, progress: Progress) -> None:
+        work = self._work
+        codec = codes.read_codec(work)
+        train, held_out = (codes.read(work / "data", work / "codes", s) for s in SPLITS[:2])
+        with self._listener() as listener:
+            listen = None
+            if listener is not None:
+                from scripts.mini_training.hearing import speech_listener
+
+                listen = speech_listener(
+                    listener,
+                    self._corpus("heldout"),
+                    self._args.listen,
+                    self._size.speech,
+                    codec,
+                    work / "listened",
+                )
+            speech_stage.train(
+                work,
+                self._size.speech,
+                codec.config,
+                train,
+                held_out,
+                self._plan(minutes),
+                self._device,
+                progress,
+                listen,
+            )
+
+    def _export(self, minutes: float, progress: Progress) -> None:
+        size = export(self._work, self._size.speech, self._checkpoint)
+        progress.report(checkpoint=str(self._checkpoint), megabytes=size / 1e6)
+        if size > _MOST_BYTES:
+            progress.report(note="above 40 MB: too large to be kept in the repository")
+
+    def _evaluate(self, minutes: float, progress: Progress) -> None:
+        from scripts.mini_training.evaluation import evaluate, table, ways
+        from scripts.mini_training.voice import Voicebox
+        from scripts.voice_evaluation.judges import Judges
+        from scripts.voice_evaluation.likeness import Ear
+        from scripts.voice_evaluation.quality import Critic
+        from scripts.voice_evaluation.words import Listener
+
+        args = self._args
+        rows = ways(self._corpus("heldout"), self._corpus("voices"))
+        ear, critic = Ear(), Critic()
+        judges = {name: Judges(ear, Listener(name), critic) for name in args.whisper or ["tiny.en"]}
+        try:
+            with Voicebox(self._checkpoint, TEMPERATURE, TOP_K, args.seed) as voicebox:
+                codec = read_codec_of(self._checkpoint)
+                found = evaluate(rows, voicebox, codec, judges, args.sentences, args.keep)
+        finally:
+            for each in judges.values():
+                each.close()
+        for row in found:
+            progress.report(**row)
+        print(json.dumps(found, indent=1) if args.json else table(found))
+
+    def _corpus(self, split: Any) -> Corpus:
+        return Corpus(self._work / "data", split)
+
+    def _plan(self, minutes: float) -> Plan:
+        args = self._args
+        return Plan(minutes, rate=0.0, seed=args.seed, check_s=60 * args.check_minutes)
+
+    @contextmanager
+    def _listener(self) -> Iterator[Any]:
+        """Whisper, or None where nobody is to listen."""
+        if not self._args.listen:
+            yield None
+            return
+        from scripts.voice_evaluation.words import Listener
+
+        listener = Listener("tiny.en")
+        try:
+            yield listener
+        finally:
+            listener.close()
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self._args.checkpoint or self._work / "checkpoint"
+
+    @property
+    def _device(self) -> torch.device:
+        device = torch.device(self._args.device)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise TrainingError("There is no GPU here that torch can use; leave --device away.")
+        return device
+
+
+def read_codec_of(checkpoint: Path) -> Any:
+    """The codec of a checkpoint, transformers', in float32."""
+    from transformers import CsmForConditionalGeneration
+
+    model: Any = CsmForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
+    return model.codec_model.eval()
