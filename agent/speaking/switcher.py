@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loguru import logger
 from pipecat.frames.frames import (
+    ControlFrame,
     ErrorFrame,
     Frame,
     InterruptionFrame,
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
 
 _FIRST_TRY_S = 0.5
 _LAST_TRY_S = 15.0
+
+
+@dataclass
+class _LineEnds(ControlFrame):
+    """Goes behind a line, and comes out when the line was said, or there was nothing to say."""
 
 
 class _BetweenReplies(ServiceSwitcherStrategy):
@@ -67,9 +74,10 @@ class VoiceSwitcher(ServiceSwitcher[_BetweenReplies]):
         self._recovering: asyncio.Task[None] | None = None
         # What has been asked for and not been said to its end.
         self._answering = False
-        self._lines = 0
+        self._lines: set[int] = set()
         self._sounding: set[str] = set()
         self._unspoken: list[str] = []
+        self._rest: TTSSpeakFrame | None = None
         csm.add_event_handler("on_unspoken", self._keep)
 
     @property
@@ -97,24 +105,34 @@ class VoiceSwitcher(ServiceSwitcher[_BetweenReplies]):
                     await self._choose()
                     self._answering = True
                 case TTSSpeakFrame():
-                    await self._choose()
-                    self._lines += 1
+                    await self._choose(spare=frame is self._rest)
+                    await super().process_frame(frame, direction)
+                    end = _LineEnds()
+                    self._lines.add(end.id)
+                    await super().process_frame(end, direction)
+                    return
                 case InterruptionFrame():
-                    self._answering, self._lines = False, 0
-                    self._sounding.clear()
-                    self._unspoken.clear()
+                    self._answering = False
+                    self._lines.clear()
+                    self._forget()
         await super().process_frame(frame, direction)
 
     async def push_frame(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
     ) -> None:
         """Takes note of replies that begin and end; the rest is Pipecat's."""
+        if isinstance(frame, _LineEnds):
+            self._lines.discard(frame.id)
+            await self._say_the_rest()
+            return
         await super().push_frame(frame, direction)
         if direction != FrameDirection.DOWNSTREAM:
             return
         match frame:
+            case InterruptionFrame():
+                # The service may have gone on between its coming in and its coming out.
+                self._forget()
             case TTSStartedFrame() if frame.context_id:
-                self._lines = max(0, self._lines - (not self._answering))
                 self._sounding.add(frame.context_id)
             case TTSStoppedFrame() if frame.context_id:
                 self._sounding.discard(frame.context_id)
@@ -127,29 +145,39 @@ class VoiceSwitcher(ServiceSwitcher[_BetweenReplies]):
     def _silent(self) -> bool:
         return not (self._answering or self._lines or self._sounding)
 
-    async def _choose(self) -> None:
-        wanted = self.csm if self.csm.speaks else self.spare
+    def _forget(self) -> None:
+        self._sounding.clear()
+        self._unspoken.clear()
+
+    async def _choose(self, *, spare: bool = False) -> None:
+        wanted = self.csm if self.csm.speaks and not spare else self.spare
         if wanted is not self.active and self._silent:
             await self.strategy.switch_to(wanted)
 
     async def _keep(self, csm: "CSMTTSService", text: str) -> None:
-        self._unspoken.append(text)
+        if text.strip():
+            self._unspoken.append(text)
 
     async def _say_the_rest(self) -> None:
         if self._unspoken and self._silent:
             text = " ".join(self._unspoken)
             self._unspoken.clear()
             logger.debug(f"{self}: the spare voice says what CSM could not: [{text}]")
-            await self.queue_frame(TTSSpeakFrame(text))
+            self._rest = TTSSpeakFrame(text)
+            await self.queue_frame(self._rest)
 
     async def _keep_trying(self) -> None:
         """Has CSM speak again, as soon as it can; each try is later than the last."""
         pause_s = _FIRST_TRY_S
         while True:
             await asyncio.sleep(pause_s)
-            if self.csm.speaks:
-                pause_s = _FIRST_TRY_S
-            elif await self._recover():
-                logger.info(f"{self}: CSM speaks again from the next reply on.")
-            else:
-                pause_s = min(2 * pause_s, _LAST_TRY_S)
+            try:
+                if self.csm.speaks:
+                    pause_s = _FIRST_TRY_S
+                    continue
+                if await self._recover():
+                    logger.info(f"{self}: CSM speaks again from the next reply on.")
+                    continue
+            except Exception as error:  # whatever it is, the spare voice goes on
+                logger.warning(f"{self}: CSM cannot be brought back: {error!r}")
+            pause_s = min(2 * pause_s, _LAST_TRY_S)

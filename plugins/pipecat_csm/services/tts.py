@@ -3,13 +3,20 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from loguru import logger
 from pipecat.audio.utils import create_stream_resampler
-from pipecat.frames.frames import ErrorFrame, Frame, MetricsFrame, TTSAudioRawFrame
-from pipecat.processors.frame_processor import FrameProcessorSetup
+from pipecat.frames.frames import (
+    ControlFrame,
+    ErrorFrame,
+    Frame,
+    MetricsFrame,
+    TTSAudioRawFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
 from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
 from pipecat.utils.text.base_text_aggregator import BaseTextAggregator
@@ -48,6 +55,11 @@ _STOPPED = (
 
 # Of these a change is taken up; Pipecat itself sees to the language.
 _CHANGEABLE = {"voice", "temperature", "top_k", "seed", "language"}
+
+
+@dataclass
+class _BreaksOff(ControlFrame):
+    """Goes behind a text of which no more words are spoken."""
 
 
 class CSMTTSService(TTSService):
@@ -183,6 +195,7 @@ class CSMTTSService(TTSService):
                 await self.push_error(_STOPPED, exception=cut.error, force_treat_as_permanent=True)
             else:
                 yield ErrorFrame(error=str(cut), exception=cut.error)
+            yield _BreaksOff()
             rest = " ".join([cut.rest, *pieces[1:]]).strip()
             await self._call_event_handler("on_unspoken", rest)
         if not spoken:
@@ -194,8 +207,20 @@ class CSMTTSService(TTSService):
 
     async def _synthesize_text(self, text: str, context_id: str) -> None:
         if not self.is_usable:  # Pipecat will not ask `run_tts`
+            await self.append_to_audio_context(context_id, _BreaksOff())
             await self._call_event_handler("on_unspoken", text)
         await super()._synthesize_text(text, context_id)
+
+    async def push_frame(
+        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> None:
+        """Sees to it that words which were not spoken are not reported as spoken."""
+        if not isinstance(frame, _BreaksOff):
+            await super().push_frame(frame, direction)
+            return
+        # Pipecat adds the words that have no times when the reply ends.
+        for skipped in self._aggregated_frame_sequencer.complete_spoken_slot():
+            await super().push_frame(skipped)
 
     async def _speak(self, text: str, context_id: str) -> AsyncGenerator[Frame]:
         meter = self._meters.get(context_id) or ReplyMeter(self._conversation.playout, context_id)
@@ -226,8 +251,11 @@ class CSMTTSService(TTSService):
             if speech.runaway is not None:
                 logger.warning(f"{self}: CSM ran away on {text[:40]!r}: {speech.runaway}; cut off.")
         except Exception as error:
-            said = words.words_until(taken / FRAME_HZ)
-            raise _CutShort(error, text.removeprefix(said).strip()) from error
+            said = words.words_until(taken / FRAME_HZ).split()
+            late = [(word, taken / FRAME_HZ) for word in said[words.announced : awaited]]
+            await self._announce(late, begins_s, context_id)
+            begun = max(words.announced, len(said))
+            raise _CutShort(error, " ".join(text.split()[begun:])) from error
         finally:
             self._conversation.spoken(context_id, text, speech, taken, words.words_until)
             # Where Pipecat's decorator keeps its open spans, if it traces.

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pipecat.frames.frames import (
     Frame,
+    InterruptionFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     LLMTextFrame,
@@ -20,6 +21,7 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
+from pipecat_csm import CSMError
 
 from agent.embedded.kokoro_tts import KokoroTTSService
 from agent.persona import load_personas
@@ -154,7 +156,7 @@ async def test_what_was_begun_before_the_engine_died_is_finished_once(checkpoint
         await one.answer(text)
         await one.until(lambda: len(one.ear.words) >= 3)
         csm.engine.close()
-        await one.until(lambda: "came up." in one.ear.text)
+        await one.until(lambda: one.ear.ended == 2)
         assert one.ear.text == text
 
 
@@ -184,6 +186,89 @@ async def test_two_lines_in_a_row_are_said_by_one_voice_each(checkpoint, kokoro)
         await one.line("Third.")
         await one.until(lambda: "Third." in one.ear.text)
         assert one.ear.text == "First. Second. Third."
+
+
+async def test_a_text_that_csm_fails_on_is_said_once_by_the_spare_voice(
+    checkpoint, kokoro, monkeypatch
+):
+    async with loaded(checkpoint) as csm, call(csm, kokoro) as one:
+        tried: list[str] = []
+
+        async def refuse(text: str, turn: str) -> Any:
+            tried.append(text)
+            raise CSMError("This text is too much.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(one.mouth.conversation, "speak", refuse)
+            await one.answer("One. ", "Two.")
+            await one.until(lambda: one.ear.ended == 2)
+            assert tried == ["One.", "Two."]
+        await one.answer("Three.")
+        await one.until(lambda: one.ear.ended == 3)
+        assert one.ear.text == "One. Two. Three."
+        assert one.switched == ["kokoro", "csm"]
+
+
+@pytest.mark.parametrize("nothing", ["", "  ", "\N{GRINNING FACE}"])
+async def test_a_line_of_nothing_holds_no_voice(checkpoint, kokoro, nothing):
+    async with loaded(checkpoint) as csm, call(csm, kokoro) as one:
+        await one.line(nothing)
+        csm.engine.close()
+        await one.line("But this is said.")
+        await one.until(lambda: "is said." in one.ear.text)
+        assert one.switched == ["kokoro"]
+        assert one.ear.text.removeprefix(nothing).strip() == "But this is said."
+
+
+async def test_a_line_in_the_middle_of_an_answer_holds_no_voice(checkpoint, kokoro):
+    async with loaded(checkpoint) as csm, call(csm, kokoro) as one:
+        await one.worker.queue_frames(
+            [
+                LLMFullResponseStartFrame(),
+                LLMTextFrame("One. "),
+                TTSSpeakFrame("Two."),
+                LLMTextFrame("Three."),
+                LLMFullResponseEndFrame(),
+            ]
+        )
+        await one.until(lambda: one.ear.ended == 2)
+        csm.engine.close()
+        await one.line("Four.")
+        await one.until(lambda: one.switched == ["kokoro"])
+        await one.until(lambda: "Four." in one.ear.text)
+
+
+async def test_an_interruption_while_csm_fails_leaves_nothing_to_be_said(checkpoint, kokoro):
+    async with loaded(checkpoint) as csm, call(csm, kokoro) as one:
+        for _ in range(3):
+            await one.answer("It was a long evening. ", "They talked.")
+            await asyncio.sleep(0.05)
+            await one.worker.queue_frame(InterruptionFrame())
+        await one.answer("It was a long evening.")
+        await one.until(lambda: one.ear.words)
+        csm.engine.close()
+        await one.worker.queue_frame(InterruptionFrame())
+        said = len(one.ear.words)
+        await one.answer("Good night.")
+        await one.until(lambda: one.ear.words[-2:] == ["Good", "night."])
+        assert one.switched == ["kokoro"]
+        assert "They" not in one.ear.words[said:]
+
+
+async def test_trying_goes_on_after_a_failure_that_nobody_foresaw(checkpoint, kokoro, monkeypatch):
+    async with loaded(checkpoint) as csm, call(csm, kokoro) as one:
+        first = csm.engine
+        opened, use = [0], one.switcher.csm.recover
+
+        async def surprise(engine: Any = None) -> bool:
+            opened[0] += 1
+            if opened[0] == 1:
+                raise ZeroDivisionError
+            return await use(engine)
+
+        monkeypatch.setattr(one.switcher.csm, "recover", surprise)
+        first.close()
+        await one.until(lambda: opened[0] > 1 and one.switcher.csm.speaks)
 
 
 async def test_a_checkpoint_that_is_not_there_is_one_sentence(tmp_path):

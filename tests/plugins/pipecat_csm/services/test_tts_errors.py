@@ -36,9 +36,12 @@ def frail(checkpoint: Checkpoint) -> Iterator[Engine]:
 
 async def goes_on(stage: Stage) -> None:
     """The pipeline takes a reply to its end, spoken or not."""
-    replies = len(stage.said)
+    ended: list[Any] = []
+    stage.aggregators.assistant().add_event_handler(
+        "on_assistant_turn_stopped", lambda _, message: ended.append(message)
+    )
     await stage.answer("Are you still there?")
-    await stage.until(lambda: len(stage.said) > replies)
+    await stage.until(lambda: ended)
 
 
 async def test_an_engine_that_is_closed_in_the_middle_of_a_reply_is_permanent(frail, voices):
@@ -56,6 +59,8 @@ async def test_an_engine_that_is_closed_in_the_middle_of_a_reply_is_permanent(fr
         assert " ".join(unspoken).endswith(LONG[40:].strip())
         await goes_on(stage)
         assert stage.errors == [error]
+        # What nobody spoke, nobody heard.
+        assert "not going to end" not in " ".join(stage.said)
 
 
 async def test_where_no_slot_is_free_the_service_is_not_usable_and_says_why(frail, voices):
@@ -94,6 +99,7 @@ async def test_a_step_that_fails_costs_the_rest_of_a_sentence_only(frail, voices
         assert LOST.startswith(beginning.text)
         assert len(beginning.text) < len(LOST)
         assert after.text == "But this is spoken."
+        await stage.until(lambda: stage.said == [f"{beginning.text} {after.text}"])
 
 
 async def test_what_nobody_expected_costs_a_sentence_only(frail, voices, monkeypatch):
