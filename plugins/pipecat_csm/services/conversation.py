@@ -14,7 +14,7 @@ from pipecat_csm.engine.engine import Engine
 from pipecat_csm.engine.runner import SamplingOptions
 from pipecat_csm.engine.session import Session
 from pipecat_csm.engine.speech import Speech
-from pipecat_csm.errors import CSMError, EngineClosedError
+from pipecat_csm.errors import EngineClosedError
 from pipecat_csm.history import Heard, SegmentHistory, WordsUntil
 from pipecat_csm.model.config import FRAME_HZ
 from pipecat_csm.segment import Segment
@@ -24,6 +24,8 @@ from pipecat_csm.services.playout import Playout
 _REMEMBERED = 8
 # A device may report at any time that it has played all.
 _REPORTS_S = 0.2
+# A slot is given back within a frame, or behind a context that is being read.
+_LEAVES_S = 10.0
 
 Result = TypeVar("Result")
 
@@ -73,6 +75,7 @@ class CSMConversation:
         self._engine, self._lead_s = engine, lead_s
         self._agent = 0  # the agent's number
         self._session: Session | None = None
+        self._closed = False
         # Of the thread alone.
         self._speech: Speech | None = None
         self._synced = -1
@@ -83,7 +86,7 @@ class CSMConversation:
     @property
     def alive(self) -> bool:
         """Whether it has a slot of an engine that serves."""
-        return self._session is not None and self._engine.alive
+        return self._session is not None and not self._closed and self._engine.alive
 
     @property
     def positions(self) -> int:
@@ -106,8 +109,11 @@ class CSMConversation:
         The agent has the references' number from now on, and the caller another.
 
         Raises:
-            CSMError: There is no room, or the references cannot be used.
+            CSMError: There is no room, or the references cannot be used, or it was closed.
         """
+
+        if self._closed:
+            raise EngineClosedError("The conversation is over.")
 
         def reopen() -> None:
             if self._session is not None:
@@ -222,6 +228,8 @@ class CSMConversation:
 
     def follow(self) -> None:
         """Has the engine read in the background what the history has become."""
+        if self._closed:
+            return
         with contextlib.suppress(RuntimeError):  # no loop: the conversation is over
             task = asyncio.get_running_loop().create_task(self._follow())
             self._tasks.add(task)
@@ -229,18 +237,29 @@ class CSMConversation:
 
     async def close(self) -> None:
         """Gives the slot back; a second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         await self.caller.close()
-        session, self._session = self._session, None
         for reply in self._replies.values():
             if reply.speech is not None:
                 reply.speech.cancel()
-        if session is not None:
-            await self._run(session.close)
-        self._thread.shutdown(wait=False, cancel_futures=True)
+
+        # Behind an `open` that is going on, whose slot it is.
+        def leave() -> None:
+            session, self._session = self._session, None
+            if session is not None:
+                session.close()
+
+        leaving = self._thread.submit(leave)
+        self._thread.shutdown(wait=False)
+        _, late = await asyncio.wait({asyncio.wrap_future(leaving)}, timeout=_LEAVES_S)
+        if late:
+            logger.error("CSM's engine hangs: the conversation's slot is not given back yet.")
 
     async def _follow(self) -> None:
         def sync() -> None:
-            if self._session is None or self._synced == self.history.version:
+            if self._closed or self._session is None or self._synced == self.history.version:
                 return
             # It would end a reply that goes on; the next one begins with the history anyway.
             speech = self._speech
@@ -252,7 +271,7 @@ class CSMConversation:
 
         try:
             await self._run(sync)
-        except CSMError as error:
+        except Exception as error:  # the next reply reads it, or says why it cannot
             logger.warning(f"The voice could not read the conversation ahead: {error}")
 
     async def _run(self, work: Callable[[], Result]) -> Result:

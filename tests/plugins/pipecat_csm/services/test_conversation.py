@@ -1,11 +1,15 @@
 """A reply is made so far ahead of its playing, whatever sentences it has."""
 
 import asyncio
+import threading
+from typing import Any
 
 import pytest
 from pipecat_csm.engine.engine import Engine
 from pipecat_csm.engine.runner import SamplingOptions
+from pipecat_csm.engine.session import Session
 from pipecat_csm.engine.speech import Speech
+from pipecat_csm.errors import EngineClosedError
 from pipecat_csm.services.conversation import CSMConversation
 from pipecat_csm.services.playout import Playout
 
@@ -67,3 +71,49 @@ async def test_a_second_sentence_goes_on_though_all_was_sent_while_it_began(conv
     conversation.sent("turn", frames * FRAME_S - conversation.playout.sent_s("turn"))
     second, _ = await begun
     assert await made_at_rest(second) >= LEAD_S // FRAME_S
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_slot_that_is_taken_while_the_conversation_ends_is_given_back(
+    engine, voices, monkeypatch, cancelled
+):
+    conversation, taken, go = CSMConversation(engine), threading.Event(), threading.Event()
+    free, open_session = engine.occupancy.open, engine.open_session
+
+    def slow(*args: Any) -> Session:
+        session = open_session(*args)
+        taken.set()
+        assert go.wait(10)
+        return session
+
+    monkeypatch.setattr(engine, "open_session", slow)
+    opening = asyncio.create_task(conversation.open(voices["ada"], SamplingOptions()))
+    await asyncio.to_thread(taken.wait)
+    if cancelled:
+        opening.cancel()
+    closing = asyncio.create_task(conversation.close())
+    await asyncio.sleep(0.05)
+    go.set()
+    await closing
+    await asyncio.wait({opening})
+    assert engine.occupancy.open == free
+    assert not conversation.alive
+    with pytest.raises(EngineClosedError, match="over"):
+        await conversation.open(voices["ada"], SamplingOptions())
+
+
+async def test_threads_end_with_the_conversation(engine, voices):
+    def threads() -> set[str]:
+        return {t.name for t in threading.enumerate() if t.name.startswith("csm-")}
+
+    before = threads()
+    conversation = CSMConversation(engine)
+    await conversation.open(voices["ada"], SamplingOptions())
+    assert threads() > before
+    await conversation.close()
+    conversation.follow()
+    for _ in range(100):
+        if threads() == before:
+            break
+        await asyncio.sleep(0.02)
+    assert threads() == before
