@@ -110,6 +110,7 @@ class WordTimes:
         self.announced = 0
         """How many words `feed` has returned."""
         self._starts: Floats | None = None
+        self._corrected: Floats | None = None
         self._finished = False
 
     @property
@@ -162,6 +163,14 @@ class WordTimes:
         starts = self._starts_now()[self._word_of_token]
         return [(self._word(i), float(start_s)) for i, start_s in enumerate(starts)]
 
+    def correct(self, words: Sequence[tuple[str, float]]) -> None:
+        """Somebody has listened, as `align_with_whisper` does: it goes by that from now on.
+
+        Args:
+            words: Every word with its start, as `finish` has them.
+        """
+        self._corrected = np.array([start_s for _, start_s in words])
+
     def words_until(self, heard_s: float) -> str:
         """The text that had been begun when so much was heard, as it is written.
 
@@ -171,7 +180,10 @@ class WordTimes:
         Returns:
             The text up to the end of the last word that had begun, with its punctuation.
         """
-        begun = int(np.sum(self._starts_now()[self._word_of_token] < heard_s))
+        starts = self._corrected
+        if starts is None:
+            starts = self._starts_now()[self._word_of_token]
+        begun = int(np.sum(starts < heard_s))
         return self._text[: self._tokens[begun - 1][1]] if begun else ""
 
     def _newly_begun(self) -> list[tuple[str, float]]:
