@@ -1,14 +1,17 @@
 """`python -m scripts.mini_training`, from the repository's root; see --help."""
 
+import contextlib
 import sys
 from collections.abc import Sequence
 
-from agent.log import quieten
+# Pipecat greets when it is imported; on a machine that only learns it is not there.
+with contextlib.suppress(ModuleNotFoundError):
+    from agent.log import quieten
 
-quieten()  # Pipecat greets when it is imported
+    quieten()
 
-from scripts.mini_training.arguments import parse_args  # noqa: E402
-from scripts.mini_training.errors import TrainingError  # noqa: E402
+from scripts.mini_training.arguments import parse_args
+from scripts.mini_training.errors import TrainingError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

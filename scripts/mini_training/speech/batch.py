@@ -60,23 +60,20 @@ class Batches:
 
     def draw(self, rng: np.random.Generator) -> Batch:
         """One batch: conversations of like lengths, so that little of it is padding."""
-        lines = [self._lay_out(self._dialogues.draw(rng)) for _ in range(self._pool)]
-        lines.sort(key=lambda line: len(line.looks))
-        start = int(rng.integers(len(lines)))
-        chosen = [lines[start]]
-        for line in lines[start + 1 :]:
-            if (len(chosen) + 1) * len(line.looks) > self._positions:
+        drawn = [self._dialogues.draw(rng) for _ in range(self._pool)]
+        drawn.sort(key=rows_of)
+        start = int(rng.integers(len(drawn)))
+        chosen = [drawn[start]]
+        for turns in drawn[start + 1 :]:
+            if (len(chosen) + 1) * rows_of(turns) > self._positions:
                 break
-            chosen.append(line)
-        return filled_up(chosen)
+            chosen.append(turns)
+        return filled_up([lay_out(self._tokenizer, self._config, turns) for turns in chosen])
 
     @property
     def _pool(self) -> int:
         # Conversations have 60 to 1,000 rows; most have some 200.
         return max(4, self._positions // 60)
-
-    def _lay_out(self, turns: Sequence[Turn]) -> "Line":
-        return lay_out(self._tokenizer, self._config, turns)
 
 
 @dataclass(frozen=True)
@@ -107,6 +104,15 @@ def lay_out(tokenizer: tokenizers.Tokenizer, config: CSMConfig, turns: Sequence[
         row += len(text) + len(sound)
     rows = concat(prompts)
     return Line(rows.tokens, rows.mask, torch.cat(looks))
+
+
+def rows_of(turns: Sequence[Turn]) -> int:
+    """How many rows a conversation has."""
+    return sum(
+        # BOS, the speaker, a letter a row, EOT; then the frames and the closing one.
+        len(f"[{turn.speaker}]{turn.utterance.text}") + len(turn.rendering.codes) + 3
+        for turn in turns
+    )
 
 
 def filled_up(lines: Sequence[Line]) -> Batch:

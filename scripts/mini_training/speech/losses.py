@@ -135,4 +135,4 @@ def _looking(attentions: tuple[Tensor, ...], batch: Batch) -> tuple[Tensor, Tens
         ]
     )
     right = (given.max(dim=0).values > _RIGHT_WEIGHT).float().mean()
-    return -given.clamp(min=1e-6).log().mean(), right
+    return -given.float().clamp(min=1e-6).log().mean(), right

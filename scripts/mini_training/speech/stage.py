@@ -1,6 +1,7 @@
 """The speech stage: learn until the time is up, or until what was held out gets no better."""
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from scripts.mini_training.data.corpus import Utterance
 from scripts.mini_training.learning import Plan, learn, save
 from scripts.mini_training.progress import Progress
 from scripts.mini_training.settings import SpeechSize
-from scripts.mini_training.speech.batch import Batches
+from scripts.mini_training.speech.batch import Batch, Batches
 from scripts.mini_training.speech.dialogues import Dialogues
 from scripts.mini_training.speech.losses import losses
 from scripts.mini_training.speech.model import LearningSpeech, csm_config, dimensions
@@ -36,6 +37,8 @@ class SpeechTask:
         self.model = model
         self._seed, self._size = seed, size
         self._device = next(model.parameters()).device
+        self._drawing = ThreadPoolExecutor(max_workers=1)
+        self._ahead: dict[int, Future[Batch]] = {}
         shape = dimensions(model.csm.config)
         self._train, self._held_out = (
             Batches(Dialogues(corpus), letters(), shape, size.batch_positions)
@@ -43,12 +46,17 @@ class SpeechTask:
         )
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
-        """Of a batch of conversations."""
-        batch = self._train.draw(np.random.default_rng((self._seed, step))).to(self._device)
+        """Of a batch of conversations; the next one is laid out meanwhile."""
+        ahead = self._ahead.pop(step, None) or self._drawing.submit(self._draw, step)
+        self._ahead = {step + 1: self._drawing.submit(self._draw, step + 1)}
+        batch = ahead.result().to(self._device)
         # Only products of matrices; the losses themselves are computed in float32.
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._on_gpu):
             found = losses(self.model, batch, depth_share=self._size.depth_share)
         return found.total, found.numbers
+
+    def _draw(self, step: int) -> Batch:
+        return self._train.draw(np.random.default_rng((self._seed, step)))
 
     def held_out(self, model: nn.Module) -> dict[str, float]:
         """Of the same conversations each time, of sentences that it does not learn from."""

@@ -17,7 +17,7 @@ from scripts.mini_training.data.corpus import Corpus, Utterance
 from scripts.mini_training.learning import Plan, load
 from scripts.mini_training.speech import stage
 from scripts.mini_training.speech.alignment import letters_spoken
-from scripts.mini_training.speech.batch import Batches, filled_up, lay_out
+from scripts.mini_training.speech.batch import Batches, filled_up, lay_out, rows_of
 from scripts.mini_training.speech.dialogues import Dialogues, Turn
 from scripts.mini_training.speech.losses import losses, wrong_codes
 from scripts.mini_training.speech.model import LearningSpeech, csm_config, dimensions
@@ -74,6 +74,11 @@ def test_rows_are_those_that_the_live_engine_feeds(coded: Coded, model: Learning
     )
     assert line.tokens.equal(wanted.tokens)
     assert line.mask.equal(wanted.mask)
+
+
+def test_rows_are_counted_before_they_are_made(coded: Coded, model: LearningSpeech):
+    turns = conversation(coded, 0, 7, 0)
+    assert rows_of(turns) == len(lay_out(letters(), dimensions(model.csm.config), turns).looks)
 
 
 def test_what_is_predicted_is_every_frame_and_its_end(coded: Coded, model: LearningSpeech):

@@ -1,0 +1,106 @@
+"""The command line: what it does on a corpus, and what it says where it cannot."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent.models import ModelError, resolve
+from scripts.mini_training.__main__ import main
+from scripts.mini_training.arguments import STAGES
+from scripts.mini_training.data.corpus import SAMPLE_RATE_HZ
+from scripts.mini_training.data.speaking import Reader
+from scripts.mini_training.data.voices import Voice
+from scripts.voice_evaluation.judges import for_judges
+from scripts.voice_evaluation.words import Listener, compare
+
+
+def test_help_tells_every_stage(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(f"  {stage} " in shown for stage in (*STAGES, "all"))
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "soon", "inf"])
+def test_minutes_that_make_no_sense_are_refused(minutes: str):
+    with pytest.raises(SystemExit, match="2"):
+        main(["codec", "--minutes", minutes])
+
+
+@pytest.mark.parametrize(
+    ("stage", "sentence"),
+    [
+        ("codec", "run the data stage first"),
+        ("encode", "run the codec stage first"),
+        ("speech", "run the codec stage first"),
+        ("export", "run the speech stage first"),
+        ("evaluate", "run the data stage first"),
+    ],
+)
+def test_a_stage_says_what_must_come_before_it(
+    stage: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main([stage, "--work", str(tmp_path), "--listen", "0"]) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_stage_after_the_other_makes_a_checkpoint_that_is_judged(
+    data: Path, capsys: pytest.CaptureFixture[str]
+):
+    work = data.parent
+    common = ["--work", str(work), "--size", "smoke"]
+    for stage in ("codec", "encode", "speech"):
+        assert main([stage, *common, "--minutes", "0.02", "--listen", "1", "--shifts", "1"]) == 0
+    assert main(["export", *common]) == 0
+    assert main(["evaluate", *common, "--sentences", "1", "--keep", str(work / "heard")]) == 0
+    table = capsys.readouterr().out.strip().splitlines()
+    assert table[0].startswith("| way | sentences | seconds | WER tiny.en | similarity |")
+    assert [line.split(" | ")[0].strip("| ") for line in table[2:]] == [
+        "recordings",
+        "through the codec",
+        "learned voices, with context",
+        "unseen voices, with context",
+        "without context",
+    ]
+    assert len(list((work / "heard").glob("*.wav"))) == 5
+    reports = [json.loads(line) for line in (work / "report.jsonl").read_text().splitlines()]
+    assert {"codec", "speech", "export", "evaluate"} <= {report["stage"] for report in reports}
+    assert any("held-out WER" in report for report in reports if report["stage"] == "speech")
+
+
+def test_kokoro_reads_and_tells_when_each_word_sounds():
+    try:
+        resolve("kokoro-82m", "tts")
+    except ModelError:
+        pytest.skip("Kokoro is not on this machine")
+    text = "Hello, I would like seven apples."
+    high, usual = (
+        Reader(threads=1).read(text, Voice("af_heart", pitch), 1.0) for pitch in (1.1, 1.0)
+    )
+    assert usual.symbols == high.symbols
+    assert len(usual.words_ms) == len(text.split())
+    assert len(usual.ends_ms) == len(usual.symbols)
+    # The pitch changes, the pace does not.
+    assert len(high.audio) == pytest.approx(len(usual.audio), rel=0.06)
+    ends_s = usual.words_ms[-1][1] / 1e3
+    assert 0 < len(usual.audio) / SAMPLE_RATE_HZ - ends_s < 0.3
+    listener = Listener("tiny.en")
+    last_two = usual.audio[int(usual.words_ms[-2][0] / 1e3 * SAMPLE_RATE_HZ) :]
+    assert compare("seven apples", listener.hear(for_judges(last_two))).errors <= 1
+    assert compare(text, listener.hear(for_judges(high.audio))).errors == 0
+    listener.close()
+    assert np.abs(usual.audio).max() <= 1
+
+
+def test_what_learns_needs_no_more_than_torch_and_transformers():
+    # As on a lent GPU, where nothing can be installed.
+    absent = ("agent", "loguru", "onnxruntime", "pipecat", "pydantic", "soundfile", "soxr")
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent!r})); "
+        "import scripts.mini_training.__main__, scripts.mini_training.stages"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
