@@ -21,6 +21,9 @@ from scripts.mini_training.data.voices import Voice
 
 _QUIET = 0.01
 _LEAD_S, _TAIL_S = 0.04, 0.16
+# The sound runs ahead of the durations by so much: where the labels less this say so, hisses are
+# sharpest, vowels loudest and stops most silent. (scripts/bench_word_times finds the same.)
+_LATE_S = 0.044
 _ENDS = frozenset(".!?,;:")
 
 
@@ -71,7 +74,7 @@ class Reader:
         assert durations is not None, "this export of Kokoro has no durations"
         audio = soxr.resample(audio, SAMPLE_RATE_HZ * voice.pitch, SAMPLE_RATE_HZ)
         audio, cut_s = trimmed(np.asarray(audio, np.float32))
-        ends_s = np.cumsum(durations)[:-1] / voice.pitch - cut_s
+        ends_s = (np.cumsum(durations)[:-1] - _LATE_S) / voice.pitch - cut_s
         # The last phoneme's duration holds the silence after it, which nobody speaks.
         last_s = len(audio) / SAMPLE_RATE_HZ - _TAIL_S
         ends_ms = np.round(1e3 * np.clip(ends_s, 0.0, last_s)).astype(int)

@@ -96,6 +96,24 @@ def test_kokoro_reads_and_tells_when_each_word_sounds():
     assert np.abs(usual.audio).max() <= 1
 
 
+def test_phonemes_sound_when_kokoro_says_they_do():
+    try:
+        resolve("kokoro-82m", "tts")
+    except ModelError:
+        pytest.skip("Kokoro is not on this machine")
+    take = Reader(threads=1).read("She sees six ships, she says.", Voice("af_heart"), 1.0)
+    starts_ms = (0, *take.ends_ms)
+    hiss: dict[str, list[float]] = {"hisses": [], "vowels": []}
+    for symbol, start_ms, end_ms in zip(take.symbols, starts_ms, take.ends_ms, strict=False):
+        middle = 24 * (start_ms + end_ms) // 2
+        sound = take.audio[middle - 240 : middle + 240]
+        kind = "hisses" if symbol in "sʃ" else "vowels" if symbol in "iɪɛ" else None
+        if kind is not None and len(sound):
+            hiss[kind].append(float(np.diff(sound).std() / (sound.std() + 1e-6)))
+    assert len(hiss["hisses"]) >= 7
+    assert np.mean(hiss["hisses"]) > 3 * np.mean(hiss["vowels"])
+
+
 def test_what_learns_needs_no_more_than_torch_and_transformers():
     # As on a lent GPU, where nothing can be installed.
     absent = ("agent", "loguru", "onnxruntime", "pipecat", "pydantic", "soundfile", "soxr")
