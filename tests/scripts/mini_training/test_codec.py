@@ -14,7 +14,7 @@ from scripts.mini_training.data.corpus import Corpus
 from scripts.mini_training.learning import Plan, load
 from tests.scripts.mini_training.conftest import SMOKE, silent_progress
 
-PLAN = Plan(minutes=0.1, rate=0.0, check_s=1e9)
+PLAN = Plan(minutes=0.06, rate=0.0, check_s=1e9)
 CPU = torch.device("cpu")
 
 

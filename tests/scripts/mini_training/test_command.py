@@ -48,6 +48,7 @@ def test_a_stage_says_what_must_come_before_it(
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_stage_after_the_other_makes_a_checkpoint_that_is_judged(
     data: Path, capsys: pytest.CaptureFixture[str]
 ):
