@@ -1,17 +1,24 @@
 """The conversation as the language model sees it agrees with what was heard."""
 
+from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipecat.frames.frames import InterruptionFrame
+from pipecat.frames.frames import Frame, InterruptionFrame, TTSStartedFrame
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import (
     LLMAssistantAggregator,
     LLMContextAggregatorPair,
     LLMUserAggregatorParams,
 )
+from pipecat.processors.frame_processor import FrameDirection
 from pipecat.utils.string import TextPartForConcatenation
 
+from pipecat_csm.history import Heard
 from pipecat_csm.services.conversation import CSMConversation
+
+# A caller's device holds seconds of speech, and so no more replies than these.
+_CORRECTED = 8
 
 
 class HeardAssistantAggregator(LLMAssistantAggregator):
@@ -25,26 +32,52 @@ class HeardAssistantAggregator(LLMAssistantAggregator):
         """Writes into a context what the conversation says was heard."""
         super().__init__(context, **kwargs)
         self._conversation = conversation
+        # The replies of the turn that is being written, and of messages that may be corrected.
+        self._replies: list[str] = []
+        self._written: deque[tuple[list[str], Any]] = deque(maxlen=_CORRECTED)
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Takes note of the replies that are written into the context; the rest is Pipecat's."""
+        if isinstance(frame, TTSStartedFrame) and frame.context_id and frame.append_to_context:
+            self._replies.append(frame.context_id)
+        await super().process_frame(frame, direction)
+
+    async def _add_aggregation_to_context(self) -> str:
+        text = await super()._add_aggregation_to_context()
+        if text:
+            self._written.append((self._replies, self._context.messages[-1]))
+            self._replies = []
+        return text
 
     async def _handle_interruptions(self, frame: InterruptionFrame) -> None:
-        heard, self._conversation.interrupted = self._conversation.interrupted, None
-        is_open = bool(self._assistant_turn_start_timestamp)
-        if heard is not None and is_open:
-            part = TextPartForConcatenation(heard.text, includes_inter_part_spaces=False)
-            self._aggregation = [part] if heard.text else []
+        heard, self._conversation.interrupted = self._conversation.interrupted, {}
+        text = _text(self._replies, heard)
+        if text is not None:
+            part = TextPartForConcatenation(text, includes_inter_part_spaces=False)
+            self._aggregation = [part] if text else []
+        written = [*self._written]
         await super()._handle_interruptions(frame)
-        if heard is not None and not is_open and not heard.is_whole:
-            self._correct_last(heard.text)
+        # These were written already, and then not heard to their end.
+        for replies, message in written:
+            if any(reply in heard and not heard[reply].is_whole for reply in replies):
+                self._correct(message, _text(replies, heard) or "")
+        self._replies = []
+        self._written.clear()
 
-    def _correct_last(self, text: str) -> None:
-        """The reply was written already, and then not heard to its end."""
-        messages: list[Any] = list(self._context.messages)
-        if not messages or messages[-1].get("role") != "assistant":
-            return
-        messages.pop()
-        if text:
-            messages.append({"role": "assistant", "content": text})
+    def _correct(self, wrong: Any, text: str) -> None:
+        messages: list[Any] = []
+        for message in self._context.messages:
+            if message is not wrong:
+                messages.append(message)
+            elif text:
+                messages.append({"role": "assistant", "content": text})
         self._context.set_messages(messages)
+
+
+def _text(replies: Sequence[str], heard: Mapping[str, Heard]) -> str | None:
+    """What was heard of some replies; None if nothing is known of any."""
+    known = [heard[reply].text for reply in replies if reply in heard]
+    return " ".join(filter(None, known)) if known else None
 
 
 def heard_aggregators(

@@ -70,8 +70,8 @@ class CSMConversation:
         self.history = history or SegmentHistory()
         self.playout = playout or Playout()
         self.caller = Caller(engine, self.history)
-        self.interrupted: Heard | None = None
-        """What was heard of the reply that was interrupted last, until somebody takes it."""
+        self.interrupted: dict[str, Heard] = {}
+        """What was heard of the latest replies that were interrupted, until somebody takes it."""
         self._engine, self._lead_s = engine, lead_s
         self._agent = 0  # the agent's number
         self._session: Session | None = None
@@ -80,6 +80,7 @@ class CSMConversation:
         self._speech: Speech | None = None
         self._synced = -1
         self._replies: dict[str, _Reply] = {}
+        self._unheard: list[str] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="csm-session")
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -211,11 +212,26 @@ class CSMConversation:
         if reply is None:
             return  # another voice's
         reply.cut_s = heard_s
-        self.interrupted = self.history.commit(turn, heard_s)
+        self.interrupted[turn] = self.history.commit(turn, heard_s)
         # Late sentences of the latest ones may still come.
-        for old in [*self._replies][:-_REMEMBERED]:
-            del self._replies[old]
+        for known in self._replies, self.interrupted:
+            for old in [*known][:-_REMEMBERED]:
+                del known[old]
         self.follow()
+
+    def interrupting(self) -> None:
+        """An interruption passes the service, which drops every reply that there is now."""
+        self._unheard = [turn for turn, reply in self._replies.items() if reply.cut_s is None]
+
+    def drop_unheard(self) -> None:
+        """The interruption has passed the transport: what was not sent by then never will be."""
+        turns, self._unheard = self._unheard, []
+        for turn in turns:
+            reply = self._replies.get(turn)
+            if reply is not None and reply.cut_s is None:
+                reply.cut_s = 0.0
+                self.history.commit(turn, 0.0)
+                self.follow()
 
     async def finish(self, turn: str) -> None:
         """All of a reply was sent: once it has been heard, it is history."""

@@ -117,6 +117,7 @@ class AgentSegmentTap(FrameProcessor):
                 self._finish(frame.context_id)
             case InterruptionFrame():
                 await self._interrupt()
+                self._conversation.drop_unheard()
             case EndFrame() | CancelFrame():
                 await self._interrupt()
         await self.push_frame(frame, direction)

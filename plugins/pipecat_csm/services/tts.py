@@ -1,18 +1,20 @@
 """CSM as a Pipecat voice: every reply is conditioned on how both speakers sounded."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from loguru import logger
+from numpy.typing import NDArray
 from pipecat.audio.utils import create_stream_resampler
 from pipecat.frames.frames import (
     ControlFrame,
     ErrorFrame,
     Frame,
+    InterruptionFrame,
     MetricsFrame,
     TTSAudioRawFrame,
 )
@@ -24,16 +26,16 @@ from pipecat.utils.tracing.service_decorators import traced_tts
 from pipecat.utils.types import assert_given
 
 from pipecat_csm.engine.engine import Engine
-from pipecat_csm.engine.speech import Frame as SpeechFrame
-from pipecat_csm.engine.speech import Speech
 from pipecat_csm.errors import CSMError, EngineClosedError, OptionError, TextError
-from pipecat_csm.model.config import FRAME_HZ, SAMPLE_RATE_HZ
+from pipecat_csm.model.config import SAMPLE_RATE_HZ
 from pipecat_csm.services.conversation import CSMConversation
 from pipecat_csm.services.first_clause import FirstClauseAggregator
+from pipecat_csm.services.listening_back import ListeningBack
 from pipecat_csm.services.metrics import ReplyMeter
+from pipecat_csm.services.sentence import CutShort, Sentence
 from pipecat_csm.services.settings import CSMTTSSettings, Voices
-from pipecat_csm.services.spoken import words_awaited
-from pipecat_csm.services.word_times import Voice, WordTimes
+from pipecat_csm.services.whisper_times import Listener
+from pipecat_csm.services.word_times import Voice
 from pipecat_csm.text import normalise, split
 
 # What a reply waits for the caller's Segment. It is there within tens of milliseconds, or not at
@@ -42,12 +44,6 @@ _CALLER_S = 1.0
 # Pipecat closes a reply that has had no audio for this long; a CPU may take its time.
 _SILENCE_TIMEOUT_S = 60.0
 _NOTHING_SAID_S = 0.1
-# A device that makes nothing for so long, though there is room for it, hangs. A CPU that has to
-# read a whole context anew takes six.
-_HANGS_S = 20.0
-_HANGS = (
-    f"CSM has made no sound for {_HANGS_S:.0f} s: its device hangs, or has too much else to do."
-)
 _STOPPED = (
     "CSM's engine has stopped: load the model again and give this service its engine with "
     "recover(), or have another voice speak."
@@ -81,6 +77,7 @@ class CSMTTSService(TTSService):
         voices: Voices,
         settings: CSMTTSSettings | None = None,
         text_aggregator: BaseTextAggregator | None = None,
+        listener: Listener | None = None,
         **kwargs: Any,
     ) -> None:
         """Makes the service of one conversation; it takes its slot in `setup`.
@@ -92,6 +89,9 @@ class CSMTTSService(TTSService):
             settings: The first voice, Sesame's sampling and a seed of 0 by default.
             text_aggregator: Cuts a reply into the texts that `run_tts` gets; by default its first
                 clause, then its sentences.
+            listener: Listens to each finished sentence while it is played and corrects where its
+                words are, such as `pipecat_whisper.WhisperEngine`: for weights that do not always
+                say what they are given. Nobody by default: it costs as much as hearing the caller.
             **kwargs: Passed to Pipecat's `TTSService`.
 
         Raises:
@@ -127,6 +127,7 @@ class CSMTTSService(TTSService):
         self._register_event_handler("on_unspoken", sync=True)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="csm-reply")
         self._pcm_resampler = create_stream_resampler()
+        self._listening_back = ListeningBack(listener) if listener is not None else None
         self._manner: Voice | None = None  # how it speaks, learned from sentence to sentence
         self._meters: dict[str, ReplyMeter] = {}
 
@@ -163,6 +164,8 @@ class CSMTTSService(TTSService):
     async def cleanup(self) -> None:
         """Gives the slot back; a second time does nothing."""
         await super().cleanup()
+        if self._listening_back is not None:
+            await self._listening_back.close()
         await self._conversation.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
@@ -190,7 +193,7 @@ class CSMTTSService(TTSService):
                 del pieces[0]
         except TextError as error:
             yield ErrorFrame(error=str(error), exception=error)
-        except _CutShort as cut:
+        except CutShort as cut:
             if isinstance(cut.error, EngineClosedError):
                 await self.push_error(_STOPPED, exception=cut.error, force_treat_as_permanent=True)
             else:
@@ -211,6 +214,12 @@ class CSMTTSService(TTSService):
             await self._call_event_handler("on_unspoken", text)
         await super()._synthesize_text(text, context_id)
 
+    async def _handle_interruption(
+        self, frame: InterruptionFrame, direction: FrameDirection
+    ) -> None:
+        self._conversation.interrupting()
+        await super()._handle_interruption(frame, direction)
+
     async def push_frame(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
     ) -> None:
@@ -225,57 +234,37 @@ class CSMTTSService(TTSService):
     async def _speak(self, text: str, context_id: str) -> AsyncGenerator[Frame]:
         meter = self._meters.get(context_id) or ReplyMeter(self._conversation.playout, context_id)
         meter.asked()
+        sentence = Sentence(
+            self._conversation,
+            text,
+            context_id,
+            manner=self._manner,
+            listening_back=self._listening_back,
+        )
         try:
-            speech, begins_s = await self._conversation.speak(text, context_id)
-        except Exception as error:
-            raise _CutShort(error, text) from error
-        meter.began(self._conversation.positions)
-        # What Pipecat does not wait for it would take for the start of the next sentence.
-        words, awaited, taken = WordTimes(text, self._manner), words_awaited(text), 0
-        try:
-            while (frame := await self._taken(speech)) is not None:
-                taken += 1
-                meter.made(1 / FRAME_HZ, goes_on=speech.has_room(0))
-                self._meters[context_id] = meter
-                room = max(0, awaited - words.announced)
-                await self._announce(words.feed(frame.audio)[:room], begins_s, context_id)
-                pcm = (np.clip(frame.audio, -1.0, 1.0) * 32767).astype("<i2").tobytes()
-                if self.sample_rate != SAMPLE_RATE_HZ:
-                    pcm = await self._pcm_resampler.resample(pcm, SAMPLE_RATE_HZ, self.sample_rate)
-                if pcm:
-                    yield TTSAudioRawFrame(pcm, self.sample_rate, 1, context_id=context_id)
-            if speech.ending == "cancelled" and not speech.cancelled:
-                raise EngineClosedError("The engine has stopped in the middle of a reply.")
-            await self._announce(words.finish()[words.announced : awaited], begins_s, context_id)
-            self._manner = words.voice
-            if speech.runaway is not None:
-                logger.warning(f"{self}: CSM ran away on {text[:40]!r}: {speech.runaway}; cut off.")
-        except Exception as error:
-            said = words.words_until(taken / FRAME_HZ).split()
-            late = [(word, taken / FRAME_HZ) for word in said[words.announced : awaited]]
-            await self._announce(late, begins_s, context_id)
-            begun = max(words.announced, len(said))
-            raise _CutShort(error, " ".join(text.split()[begun:])) from error
+            async with aclosing(sentence.sounds(meter, self._thread)) as sounds:
+                async for sound in sounds:
+                    self._meters[context_id] = meter
+                    await self._announce(sound.words, context_id)
+                    if pcm := await self._pcm(sound.audio):
+                        yield TTSAudioRawFrame(pcm, self.sample_rate, 1, context_id=context_id)
+            self._manner = sentence.manner
+        except CutShort as cut:
+            await self._announce(cut.late, context_id)
+            raise
         finally:
-            self._conversation.spoken(context_id, text, speech, taken, words.words_until)
             # Where Pipecat's decorator keeps its open spans, if it traces.
             meter.describe(getattr(self, "_tts_spans", {}))
 
-    async def _taken(self, speech: Speech) -> SpeechFrame | None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                return await loop.run_in_executor(self._thread, speech.take, _HANGS_S)
-            except TimeoutError:
-                if speech.has_room(0):
-                    raise CSMError(_HANGS) from None
+    async def _pcm(self, audio: NDArray[np.float32]) -> bytes:
+        pcm = (np.clip(audio, -1.0, 1.0) * 32767).astype("<i2").tobytes()
+        if pcm and self.sample_rate != SAMPLE_RATE_HZ:
+            pcm = await self._pcm_resampler.resample(pcm, SAMPLE_RATE_HZ, self.sample_rate)
+        return pcm
 
-    async def _announce(
-        self, words: Sequence[tuple[str, float]], begins_s: float, context_id: str
-    ) -> None:
+    async def _announce(self, words: list[tuple[str, float]], context_id: str) -> None:
         if words:
-            times = [(word, begins_s + start_s) for word, start_s in words]
-            await self.add_word_timestamps(times, context_id)
+            await self.add_word_timestamps(words, context_id)
 
     async def on_audio_context_completed(self, context_id: str) -> None:
         """Reports how the reply was made."""
@@ -321,15 +310,6 @@ class CSMTTSService(TTSService):
             await self._open()
         except CSMError as error:
             await self.push_error(str(error), exception=error, force_treat_as_permanent=True)
-
-
-class _CutShort(Exception):
-    """A piece of text that was not spoken to its end."""
-
-    def __init__(self, error: Exception, rest: str) -> None:
-        unknown = f"The voice failed on a piece of text, and goes on with the next: {error!r}"
-        super().__init__(str(error) if isinstance(error, CSMError) else unknown)
-        self.error, self.rest = error, rest
 
 
 def _pieces(text: str) -> list[str]:
