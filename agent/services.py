@@ -171,6 +171,7 @@ class Services:
                 persona,
                 kokoro,
                 lead_s=self._settings.tts.csm.lead_s,
+                listener=self.whisper if self._settings.tts.csm.listen_back else None,
                 text_transforms=[("*", spoken_form())],
             )
         except CSMUnavailable as error:

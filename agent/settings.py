@@ -122,6 +122,10 @@ class CSMSettings(_Section):
     compile: bool = Field(
         default=True, description="Compile it at the start; false starts in seconds, and is slow."
     )
+    listen_back: bool = Field(
+        default=False,
+        description="Whisper checks where the words are in what CSM said; costs a hearing each.",
+    )
     lead_s: float = Field(
         default=4.0, ge=0.5, le=30, description="Speech is made so far ahead of its playing."
     )

@@ -5,6 +5,7 @@ What its random weights say is no speech, but all around them is as with the rea
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -151,6 +152,28 @@ async def test_barge_ins_anywhere_leave_all_three_agreeing(inside, llm, question
         assert as_written(inside) == written(inside)
         replies = [text for role, text in written(inside)[1:-1] if role == "assistant"]
         assert all(LONG.startswith(text) and text != LONG for text in replies)
+
+
+async def test_whisper_may_listen_to_what_was_said(checkpoint, llm, monkeypatch):
+    llm.reply = lambda messages: "It has four."
+    settings = {"llm.provider": "openai", "llm.base_url": llm.url, "tts.csm.listen_back": True}
+    with csm_server(checkpoint, **settings) as server:
+        heard = threading.Event()
+        whisper = server.services.whisper
+        assert whisper is not None
+        listen = whisper.words
+
+        async def words(audio: Any) -> Any:
+            found = await listen(audio)
+            heard.set()
+            return found
+
+        monkeypatch.setattr(whisper, "words", words)
+        async with Caller(server.ws_url) as caller:
+            await greeted(caller)
+            await at_rest(server)
+            assert as_written(server) == written(server)
+        assert heard.is_set()
 
 
 async def test_typed_words_and_a_spare_voice_are_in_the_context_alone(inside, llm):
