@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import pytest
+from pipecat_csm.engine.speech import Speech
 from pipecat_csm.history import turns_of
 
 from tests.plugins.pipecat_csm.services.stage import SPEED, Stage
@@ -43,3 +44,23 @@ async def test_a_barge_in_leaves_all_three_agreeing(engine, voices, seed):
             assert heard_text(stage) == " ".join(stage.said)
             assert stage.conversation.history.heard == stage.conversation.history.segments
             assert stage.conversation.in_step
+
+
+async def test_a_barge_in_ends_the_making_within_a_frame(engine, voices, monkeypatch):
+    made: dict[Speech, int] = {}
+    cancel = Speech.cancel
+
+    def noted(speech: Speech) -> None:
+        made.setdefault(speech, speech.made)
+        cancel(speech)
+
+    monkeypatch.setattr(Speech, "cancel", noted)
+    async with Stage(engine, voices) as stage:
+        await stage.answer(REPLY)
+        await stage.speaker.plays(0.1)
+        await stage.barge_in()
+        await stage.at_rest()
+        cut = [speech for speech in made if speech.ending == "cancelled"]
+        assert cut
+        assert all(speech.made <= made[speech] + 1 for speech in cut)
+        assert engine.occupancy.speaking == 0
