@@ -13,7 +13,6 @@ from tests.live_server import LiveServer
 from tests.scripted_llm import ScriptedLLM, echo
 from tests.talk import DATA
 
-
 # What only computes, by folder: `scripts/test` runs it in two processes.
 _COMPUTES = (
     "tests/parity",

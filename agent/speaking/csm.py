@@ -73,6 +73,7 @@ class SharedCSM:
         self._voices: dict[str, tuple[Persona, list[Segment]]] = {}
         self._encoding = threading.Lock()
         self._watching: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def engine(self) -> "Engine":
@@ -96,6 +97,7 @@ class SharedCSM:
 
     async def close(self) -> None:
         """Stops the engine; a second time does nothing."""
+        self._closed = True
         watching, self._watching = self._watching, None
         if watching is not None:
             watching.cancel()
@@ -134,6 +136,8 @@ class SharedCSM:
             )
         except CSMError as error:
             raise CSMUnavailable(str(error)) from None
+        if self._closed:  # meanwhile
+            self._generator.close()
 
     def _encode(self, persona: Persona) -> "list[Segment]":
         from pipecat_csm import CSMError, Segment

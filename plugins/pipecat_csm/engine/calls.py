@@ -3,6 +3,7 @@
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ class Calls:
     def __init__(self) -> None:
         """Nothing is asked for yet."""
         self.closed = False
+        self.waits = False
+        """Whether the thread has nothing to do."""
+        self.taken_s = time.monotonic()
+        """When the thread last took one, on the monotonic clock."""
         self._queue: queue.SimpleQueue[_Call] = queue.SimpleQueue()
         self._lock = threading.Lock()
 
@@ -74,8 +79,10 @@ class Calls:
         """Does what was asked for; waits for the first of it only if told to."""
         with contextlib.suppress(queue.Empty):
             while True:
+                self.waits = wait
                 call = self._queue.get(block=wait)
-                wait = False
+                self.taken_s = time.monotonic()
+                self.waits = wait = False
                 try:
                     call.work()
                 except Exception as error:  # it is the caller's, and harms nobody else

@@ -34,6 +34,10 @@ from pipecat_csm.segment import Segment
 
 logger = logging.getLogger(__name__)
 
+# A step that takes longer will not end. One that is compiled only now may take a minute.
+_HANGS_S = 120.0
+_ENDS_S = 30.0
+
 
 class Engine:
     """The sessions of one device, and the thread that serves them."""
@@ -65,7 +69,7 @@ class Engine:
         self.rebuilds_waited = 0
         """How often somebody had to wait until a shortened context was read anew."""
         self.heartbeat_s = time.monotonic()
-        """When the thread was last seen alive, on the monotonic clock."""
+        """When the thread was last seen alive, on the monotonic clock; old while nobody speaks."""
         self._calls = Calls()
         self._slots = Slots(runner.slots, spares)
         self._sessions: set[Session] = set()
@@ -90,8 +94,10 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """Whether it serves; it does until it is closed, or its device is lost."""
-        return not self._calls.closed
+        """Whether it serves; it does until it is closed, or its device is lost or hangs."""
+        seen_s = max(self.heartbeat_s, self._calls.taken_s)
+        hangs = time.monotonic() - seen_s > _HANGS_S and not self._calls.waits
+        return not self._calls.closed and not hangs
 
     @property
     def occupancy(self) -> Occupancy:
@@ -173,7 +179,9 @@ class Engine:
         """Ends every reply and the thread; a second time does nothing."""
         self._calls.closed = self._codec.closed = True
         self.wake()
-        self._thread.join()
+        self._thread.join(_ENDS_S)
+        if self._thread.is_alive():
+            logger.error("The voice hangs, and is left behind: its memory is not given back.")
 
     # What follows is for sessions. What one asks for is not done once it is closed: its slot may
     # be another's by then.

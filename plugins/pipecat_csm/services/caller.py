@@ -160,9 +160,8 @@ class Caller:
 
     async def close(self) -> None:
         """Forgets what was not finished; a second time does nothing."""
-        if self._listening is not None:
-            self._listening.cancel()
-            self._listening = None
+        # It may be encoding a piece, for which nobody need wait.
+        self._listening = None
         self._settled.set()
         self._thread.shutdown(wait=False, cancel_futures=True)
 

@@ -14,7 +14,7 @@ from pipecat_csm.engine.engine import Engine
 from pipecat_csm.engine.runner import SamplingOptions
 from pipecat_csm.engine.session import Session
 from pipecat_csm.engine.speech import Speech
-from pipecat_csm.errors import EngineClosedError
+from pipecat_csm.errors import CSMError, EngineClosedError
 from pipecat_csm.history import Heard, SegmentHistory, WordsUntil
 from pipecat_csm.model.config import FRAME_HZ
 from pipecat_csm.segment import Segment
@@ -24,6 +24,11 @@ from pipecat_csm.services.playout import Playout
 _REMEMBERED = 8
 # A device may report at any time that it has played all.
 _REPORTS_S = 0.2
+# A CPU that has to read a whole context anew takes six seconds, and others may be before it.
+_BEGINS_S = 60.0
+_HANGS = (
+    f"CSM has not begun to speak for {_BEGINS_S:.0f} s: its device hangs, or has too much to do."
+)
 # A slot is given back within a frame, or behind a context that is being read.
 _LEAVES_S = 10.0
 
@@ -162,10 +167,12 @@ class CSMConversation:
 
         beginning = self._thread.submit(begin)
         try:
-            reply.speech = await asyncio.wrap_future(beginning)
-        except asyncio.CancelledError:
+            reply.speech = await asyncio.wait_for(asyncio.wrap_future(beginning), _BEGINS_S)
+        except (asyncio.CancelledError, TimeoutError) as error:
             # It may begin all the same, and nobody would take it.
             beginning.add_done_callback(_cancel)
+            if isinstance(error, TimeoutError):
+                raise CSMError(_HANGS) from None
             raise
         reply.speech.report_played(self.playout.sent_s(turn) - reply.made_s)
         return reply.speech, reply.made_s

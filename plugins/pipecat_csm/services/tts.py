@@ -303,7 +303,12 @@ class CSMTTSService(TTSService):
 
     async def _open(self) -> None:
         references = self._voices[str(assert_given(self._settings.voice))]
-        await self._conversation.open(references, self._settings.sampling())
+        try:
+            await self._conversation.open(references, self._settings.sampling())
+        except CSMError:
+            raise
+        except Exception as error:  # whatever it is, the call goes on
+            raise CSMError(f"CSM could not be opened: {error!r}") from error
 
     async def _open_or_report(self) -> None:
         try:

@@ -5,11 +5,13 @@ import threading
 from typing import Any
 
 import pytest
+from pipecat_csm.engine import engine as engine_module
 from pipecat_csm.engine.engine import Engine
 from pipecat_csm.engine.runner import SamplingOptions
 from pipecat_csm.engine.session import Session
 from pipecat_csm.engine.speech import Speech
-from pipecat_csm.errors import EngineClosedError
+from pipecat_csm.errors import CSMError, EngineClosedError
+from pipecat_csm.services import conversation as conversation_module
 from pipecat_csm.services.conversation import CSMConversation
 from pipecat_csm.services.playout import Playout
 
@@ -117,3 +119,23 @@ async def test_threads_end_with_the_conversation(engine, voices):
             break
         await asyncio.sleep(0.02)
     assert threads() == before
+
+
+async def test_an_engine_that_hangs_is_said_to_and_nobody_waits_for_it(engine, monkeypatch):
+    monkeypatch.setattr(conversation_module, "_BEGINS_S", 0.2)
+    monkeypatch.setattr(engine_module, "_HANGS_S", 0.2)
+    conversation = CSMConversation(engine)
+    await conversation.open([], SamplingOptions())
+    assert conversation.alive
+    goes_on = threading.Event()
+    engine._calls.put(lambda: goes_on.wait(10) and None)
+    try:
+        with pytest.raises(CSMError, match="hangs"):
+            await conversation.speak("Hello.", "turn")
+        assert not conversation.alive
+    finally:
+        goes_on.set()
+    await asyncio.sleep(0.5)
+    assert conversation.alive
+    assert engine.occupancy.speaking == 0
+    await conversation.close()
