@@ -43,10 +43,18 @@ class Voice(BaseModel):
     speaker: int = Field(
         default=0, ge=0, le=65_535, description="CSM's number for who speaks in the references."
     )
-    temperature: float = Field(
-        default=0.9, ge=0, le=2, description="CSM: 0 is always the likeliest; more is livelier."
+    temperature: float | None = Field(
+        default=None,
+        ge=0,
+        le=2,
+        description="CSM: 0 is always the likeliest; more is livelier. null: the model's own, 0.9.",
     )
-    top_k: int = Field(default=50, ge=1, le=2048, description="CSM: how many codes to draw from.")
+    top_k: int | None = Field(
+        default=None,
+        ge=1,
+        le=2048,
+        description="CSM: how many codes to draw from. null: the model's own, 50.",
+    )
     kokoro: str = Field(
         description="Where CSM is not: a voice of the embedded Kokoro, such as af_heart, or a "
         "blend, as af_heart:70,bm_george:30."

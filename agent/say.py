@@ -66,9 +66,13 @@ def add_parser(commands: Any) -> None:
     )
     say.add_argument("--seed", type=int, help="the same seed says the same again")
     say.add_argument(
-        "--temperature", type=_temperature, default=0.9, help="0 is greedy (default 0.9)"
+        "--temperature",
+        type=_temperature,
+        help="0 is greedy (default: the checkpoint's, 0.9 for CSM-1B)",
     )
-    say.add_argument("--topk", type=_topk, default=50, help="codes to draw from (default 50)")
+    say.add_argument(
+        "--topk", type=_topk, help="codes to draw from (default: the checkpoint's, 50)"
+    )
     say.add_argument("--device", help="cuda, cpu, ... (default: the GPU if there is one)")
     precision = say.add_mutually_exclusive_group()
     precision.add_argument(

@@ -13,22 +13,16 @@ from tests.live_server import LiveServer
 from tests.scripted_llm import ScriptedLLM, echo
 from tests.talk import DATA
 
-# What only computes, by folder: `scripts/test` runs it in two processes.
-_COMPUTES = (
-    "tests/parity",
-    "tests/plugins/pipecat_csm",
-    "tests/agent/voices",
-    "tests/agent/persona_commands",
-    "tests/scripts/voice_evaluation",
-)
-_SPEAKS = ("tests/plugins/pipecat_csm/services", "tests/plugins/pipecat_csm/test_example")
+# Whole conversations with a real server, by folder: they must have the machine to themselves.
+# `scripts/test` runs all else in two processes.
+_CONVERSATIONS = ("tests/e2e", "tests/evals", "tests/faults")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what only computes."""
+    """Marks whole conversations."""
     for item in items:
-        if item.nodeid.startswith(_COMPUTES) and not item.nodeid.startswith(_SPEAKS):
-            item.add_marker(pytest.mark.computes)
+        if item.nodeid.startswith(_CONVERSATIONS):
+            item.add_marker(pytest.mark.conversation)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,6 +19,7 @@ from agent.settings import CSMSettings, TTSSettings
 if TYPE_CHECKING:
     from pipecat_csm import Generator, Segment
     from pipecat_csm.engine.engine import Engine
+    from pipecat_csm.model.sampling import SamplingOptions
 
 # CSM-1B's weights in bfloat16 are 3.3 GB, a session's context 76 MB; what graphs take comes on top.
 LEAST_GPU_GB = 6.0
@@ -104,6 +105,11 @@ class SharedCSM:
             await asyncio.wait({watching})
         if self._generator is not None:
             await asyncio.to_thread(self._generator.close)
+
+    def sampling(self, persona: Persona) -> "SamplingOptions":
+        """How a persona's speech is drawn: as it says, else as the checkpoint does."""
+        assert self._generator is not None, "load() comes first"
+        return self._generator.sampling(persona.voice.temperature, persona.voice.top_k, seed=0)
 
     async def voice(self, persona: Persona) -> "list[Segment]":
         """A persona's references, encoded; they are encoded once.

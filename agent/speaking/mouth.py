@@ -99,13 +99,12 @@ async def csm_mouth(
     from pipecat_csm.services.tts import CSMTTSService
 
     voice = await csm.voice(persona)
+    sampling = csm.sampling(persona)
     conversation = CSMConversation(csm.engine, lead_s=lead_s)
     service = CSMTTSService(
         conversation=conversation,
         voices={persona.name: voice},
-        settings=CSMTTSService.Settings(
-            temperature=persona.voice.temperature, top_k=persona.voice.top_k
-        ),
+        settings=CSMTTSService.Settings(temperature=sampling.temperature, top_k=sampling.top_k),
         **options,
     )
 

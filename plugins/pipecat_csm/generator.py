@@ -13,6 +13,7 @@ from pipecat_csm.engine.speech import Frame, Speech
 from pipecat_csm.errors import EngineClosedError
 from pipecat_csm.model.checkpoint import Checkpoint
 from pipecat_csm.model.config import SAMPLE_RATE_HZ
+from pipecat_csm.model.sampling import SamplingOptions
 from pipecat_csm.options import check_frames, frames_in, sampling_options, segments
 from pipecat_csm.pool import SessionPool
 from pipecat_csm.segment import Segment
@@ -47,14 +48,34 @@ class Generator:
         """Stops the engine; a second time does nothing."""
         self.engine.close()
 
+    def sampling(
+        self,
+        temperature: float | None = None,
+        topk: int | None = None,
+        min_p: float = 0.0,
+        seed: int | None = None,
+    ) -> SamplingOptions:
+        """How to sample: as the checkpoint says where nothing is given, another way each time.
+
+        Raises:
+            OptionError: A number makes no sense.
+        """
+        own = self.checkpoint.sampling
+        return sampling_options(
+            own.temperature if temperature is None else temperature,
+            own.top_k if topk is None else topk,
+            min_p,
+            seed,
+        )
+
     def generate(
         self,
         text: str,
         speaker: int,
         context: Sequence[Segment] = (),
         max_audio_length_ms: float = 90_000,
-        temperature: float = 0.9,
-        topk: int = 50,
+        temperature: float | None = None,
+        topk: int | None = None,
         *,
         references: Sequence[Segment] = (),
         min_p: float = 0.0,
@@ -68,8 +89,8 @@ class Generator:
             context: What was said before, oldest first, with the sound of both speakers. Where
                 it is longer than CSM can hold, the oldest is left out.
             max_audio_length_ms: The speech is cut off there; math.inf is nowhere.
-            temperature: 0 is greedy.
-            topk: How many codes each is drawn from; 0 is all.
+            temperature: 0 is greedy; by default the checkpoint's, which is 0.9 for CSM-1B.
+            topk: How many codes each is drawn from; 0 is all; by default the checkpoint's, 50.
             references: Recordings of the voices, before all that was said. They never leave, and
                 are read once for all calls that give the same Segments; together they may take
                 512 positions, of 80 ms of sound or a token of text each.
@@ -102,8 +123,8 @@ class Generator:
         speaker: int,
         context: Sequence[Segment] = (),
         max_audio_length_ms: float = 90_000,
-        temperature: float = 0.9,
-        topk: int = 50,
+        temperature: float | None = None,
+        topk: int | None = None,
         *,
         references: Sequence[Segment] = (),
         min_p: float = 0.0,
@@ -122,7 +143,7 @@ class Generator:
         Yields:
             float32 [samples] at 24 kHz; joined they are what `generate` returns.
         """
-        how = sampling_options(temperature, topk, min_p, seed)
+        how = self.sampling(temperature, topk, min_p, seed)
         left = frames_in(max_audio_length_ms)
         pieces = [Segment(piece, speaker) for piece in split(normalise(text))]
         heard = segments(context, "context")
@@ -159,8 +180,8 @@ class Generator:
         speaker: int,
         context: Sequence[Segment] = (),
         max_frames: int = 125,
-        temperature: float = 0.9,
-        topk: int = 50,
+        temperature: float | None = None,
+        topk: int | None = None,
         *,
         references: Sequence[Segment] = (),
         seed: int | None = None,
@@ -170,7 +191,7 @@ class Generator:
         Returns:
             int64 [frames, codebooks].
         """
-        how = sampling_options(temperature, topk, 0.0, seed)
+        how = self.sampling(temperature, topk, 0.0, seed)
         check_frames(max_frames)
         target = Segment(normalise(text), speaker)
         with self._sessions.session(how, segments(references, "references")) as session:

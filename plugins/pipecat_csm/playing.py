@@ -26,8 +26,8 @@ def generate_streaming_audio(
     context: Sequence[Segment] = (),
     output_file: str | Path | None = None,
     max_audio_length_ms: float = 90_000,
-    temperature: float = 0.9,
-    topk: int = 50,
+    temperature: float | None = None,
+    topk: int | None = None,
     play_audio: bool = False,
     *,
     references: Sequence[Segment] = (),
@@ -43,8 +43,8 @@ def generate_streaming_audio(
         context: What was said before.
         output_file: A WAV file, or None.
         max_audio_length_ms: The speech is cut off there.
-        temperature: 0 is greedy.
-        topk: How many codes each is drawn from.
+        temperature: 0 is greedy; by default the checkpoint's.
+        topk: How many codes each is drawn from; by default the checkpoint's.
         play_audio: Through the machine's loudspeaker; needs the package sounddevice.
         references: Recordings of the voices, which never leave; see `Generator.generate`.
         seed: The same gives the same again.

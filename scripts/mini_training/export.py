@@ -57,6 +57,8 @@ def write(folder: Path, size: SpeechSize, codec: Any, speech: dict[str, torch.Te
     shutil.rmtree(partial, ignore_errors=True)
     model.to(torch.float16).save_pretrained(partial)
     letters().save(str(partial / "tokenizer.json"))
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in partial.iterdir():  # what else is there, such as its card, stays
+        path.replace(folder / path.name)
+    partial.rmdir()
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))

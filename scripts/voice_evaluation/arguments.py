@@ -72,7 +72,11 @@ def _add_reference(parser: argparse.ArgumentParser) -> None:
 def _add_csm(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("CSM, as for csm-agent say")
     group.add_argument("--seed", type=int, default=0, help="the same says the same (default 0)")
-    group.add_argument("--temperature", type=float, help="0 is greedy (default: the persona's)")
+    group.add_argument(
+        "--temperature",
+        type=float,
+        help="0 is greedy (default: the persona's, or the checkpoint's)",
+    )
     group.add_argument("--topk", type=int, help="codes to draw from (default: the persona's)")
     group.add_argument("--device", help="cuda, cpu, ... (default: the GPU if there is one)")
     precision = group.add_mutually_exclusive_group()

@@ -4,8 +4,6 @@ import argparse
 import sys
 from collections.abc import Mapping
 
-from pipecat_csm.options import sampling_options
-
 from agent.embedded.kokoro import Kokoro
 from agent.persona import Persona, choose
 from agent.say_input import read_references
@@ -63,7 +61,6 @@ def _open_csm(args: argparse.Namespace, reference: Reference) -> CSMSpeaker:
 
     temperature = reference.temperature if args.temperature is None else args.temperature
     top_k = reference.top_k if args.topk is None else args.topk
-    sampling = sampling_options(temperature, top_k, 0.0, args.seed)
     progress = Progress(sys.stderr)
     with progress.with_warnings():
         generator = load_csm_1b(
@@ -76,6 +73,7 @@ def _open_csm(args: argparse.Namespace, reference: Reference) -> CSMSpeaker:
             progress=progress.loading,
         )
     try:
+        sampling = generator.sampling(temperature, top_k, seed=args.seed)
         return CSMSpeaker(generator, reference, sampling)
     except BaseException:
         generator.close()

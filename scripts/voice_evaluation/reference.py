@@ -24,16 +24,16 @@ class Reference:
         segments: What CSM is given, as the speaker that it is to be.
         kokoro: The persona's voice where CSM is not; None without a persona.
         speed: Its pace.
-        temperature: CSM's, as the persona has it.
-        top_k: CSM's.
+        temperature: CSM's, as the persona has it; None is the checkpoint's.
+        top_k: CSM's; likewise.
     """
 
     name: str
     segments: tuple[Segment, ...]
     kokoro: str | None = None
     speed: float = 1.0
-    temperature: float = 0.9
-    top_k: int = 50
+    temperature: float | None = None
+    top_k: int | None = None
 
     @property
     def speaker(self) -> int:

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from pipecat_csm import Segment, load_csm_1b
+from pipecat_csm.model.checkpoint import load_checkpoint
 from pipecat_csm.model.prompt import concat, segment_frames, text_frames
+from pipecat_csm.model.sampling import SamplingOptions
 from transformers import CsmForConditionalGeneration, MimiModel
 
 from scripts.mini_training.data.corpus import Corpus
 from scripts.mini_training.errors import TrainingError
-from scripts.mini_training.export import export, write
+from scripts.mini_training.export import TEMPERATURE, TOP_K, export, write
 from scripts.mini_training.speech.model import LearningSpeech, csm_config
 from scripts.mini_training.voice import Voicebox, segment_of
 from tests.scripts.mini_training.conftest import SMOKE
@@ -101,6 +103,18 @@ def test_weights_are_in_half_precision(checkpoint: Path):
     (file,) = checkpoint.glob("*.safetensors")
     kinds = {tensor.dtype for tensor in load_file(file).values() if tensor.is_floating_point()}
     assert kinds == {torch.float16}
+
+
+def test_it_says_how_it_is_best_drawn_from(checkpoint: Path):
+    assert load_checkpoint(checkpoint).sampling == SamplingOptions(TEMPERATURE, TOP_K)
+
+
+def test_its_card_stays(tmp_path: Path, checkpoint: Path, codec: MimiModel):
+    (tmp_path / "README.md").write_text("A card.")
+    speech = LearningSpeech(csm_config(SMOKE.speech, codec.config))
+    write(tmp_path, SMOKE.speech, codec, speech.speech_weights())
+    there = {path.name for path in tmp_path.iterdir()}
+    assert there == {path.name for path in checkpoint.iterdir()} | {"README.md"}
 
 
 def test_a_missing_stage_is_said(tmp_path: Path):

@@ -7,10 +7,11 @@ from typing import Any
 
 import tokenizers
 
-from pipecat_csm.errors import CheckpointError
+from pipecat_csm.errors import CheckpointError, OptionError
 from pipecat_csm.model.checkpoint import kyutai_mimi
 from pipecat_csm.model.checkpoint.reading import Stored, read_headers
 from pipecat_csm.model.config import CSMConfig
+from pipecat_csm.model.sampling import SamplingOptions
 
 # transformers' come first: sesame/csm-1b has both formats, and Sesame's is without codec there.
 _NAMES = ("transformers", "model")
@@ -26,6 +27,25 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     return _read_object(path)
+
+
+def read_sampling(folder: Path) -> SamplingOptions:
+    """How the checkpoint is best drawn from; Sesame's own where its files do not say.
+
+    Raises:
+        CheckpointError: What they say makes no sense.
+    """
+    path = folder / "generation_config.json"
+    said = _read_object(path) if path.exists() else {}
+    own = SamplingOptions()
+    temperature, top_k = (said.get(name) for name in ("temperature", "top_k"))
+    try:
+        return SamplingOptions(
+            own.temperature if temperature is None else temperature,
+            own.top_k if top_k is None else top_k,
+        )
+    except OptionError as error:
+        raise CheckpointError(f"{path} makes no sense: {error}") from None
 
 
 def find_weights(folder: Path, config: Mapping[str, Any]) -> list[Path]:

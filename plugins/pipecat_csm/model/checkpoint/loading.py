@@ -13,12 +13,14 @@ from pipecat_csm.model.checkpoint.folder import (
     find_mimi,
     find_weights,
     read_config,
+    read_sampling,
     read_tokenizer,
 )
 from pipecat_csm.model.checkpoint.reading import Stored, check, read, read_headers
 from pipecat_csm.model.checkpoint.table import Piece, Shape
 from pipecat_csm.model.config import CSMConfig
 from pipecat_csm.model.csm import CSMModel
+from pipecat_csm.model.sampling import SamplingOptions
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,14 @@ class Checkpoint:
         model: In eval mode, on its device, without gradients.
         config: Its dimensions.
         tokenizer: Of the texts.
+        sampling: How it is best drawn from: as its generation_config.json says.
         source: What was asked for, a folder or a hub id.
     """
 
     model: CSMModel
     config: CSMConfig
     tokenizer: tokenizers.Tokenizer
+    sampling: SamplingOptions
     source: str
 
 
@@ -109,7 +113,7 @@ def load_checkpoint(
     )
     model.load_state_dict(parameters, assign=True)
     model.requires_grad_(False).eval().finish()
-    return Checkpoint(model, config, tokenizer, str(source))
+    return Checkpoint(model, config, tokenizer, read_sampling(folder), str(source))
 
 
 def _folder_of(source: str | Path, revision: str | None) -> Path:
