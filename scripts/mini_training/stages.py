@@ -56,7 +56,8 @@ class Stages:
 
         args = self._args
         source = data_stage.sentences(args.vocabulary, args.text)
-        reader = Reader(args.threads or torch.get_num_threads())
+        # Sentences are short: one a core is an eighth faster than one on all of them.
+        reader = Reader(threads=1)
         few = {"shard_lines": 10, "held_out_shards": 1} if args.size == "smoke" else {}
         hours = data_stage.make(
             self._work / "data",
@@ -65,6 +66,7 @@ class Stages:
             minutes=minutes,
             seed=args.seed,
             progress=progress,
+            at_once=args.threads or torch.get_num_threads(),
             **few,
         )
         corpus = self._corpus("train")
