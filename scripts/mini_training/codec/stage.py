@@ -20,7 +20,7 @@ from scripts.mini_training.codec.losses import SpectralLoss
 from scripts.mini_training.codec.model import LearningCodec
 from scripts.mini_training.codec.phones import IGNORED
 from scripts.mini_training.data.corpus import Corpus
-from scripts.mini_training.learning import Plan, learn, load, save
+from scripts.mini_training.learning import Plan, learn, load, products_in_bfloat16, save
 from scripts.mini_training.progress import Progress
 from scripts.mini_training.settings import CodecSize
 
@@ -61,9 +61,12 @@ class CodecTask:
         self, model: nn.Module, corpus: Corpus, rng: np.random.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         clips = draw(corpus, rng, self._size.clips, self._size.clip_frames).to(self._device)
-        coded = model(clips.audio)
-        spectral = self._spectral(coded.audio, clips.audio)
-        logits, labels = coded.phones.flatten(0, 2), clips.phones.flatten()
+        # Not where what comes after the codes is tuned: the rounding is a hiss, as loud as what a
+        # voice has at the highest pitches, which the decoder must make itself in the end.
+        with products_in_bfloat16(self._device, model.training and not self.model.quantised):
+            coded = model(clips.audio)
+        spectral = self._spectral(coded.audio.float(), clips.audio)
+        logits, labels = coded.phones.float().flatten(0, 2), clips.phones.flatten()
         phones = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED)
         sounding = labels > 0
         right = (logits.argmax(dim=1) == labels)[sounding].float().mean()

@@ -2,13 +2,13 @@
 
 One or two speakers, each with a voice and a number drawn by lot, take turns as people do. So the
 number says nothing about the voice, and nothing but the sound of the Segments before can: that is
-how the voice of a CSM comes from its context. Some conversations are long, so that a long context
-is nothing new to it when it is used.
+how the voice of a CSM comes from its context. Some conversations are long, and some turns are
+several sentences, as a persona's recording is, so that neither is new to it when it is used.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,8 @@ _TWO_SPEAKERS_SHARE = 0.5
 _SAME_AGAIN_SHARE = 0.25
 _USUAL_NUMBERS_SHARE = 0.7
 _NUMBERS = 10
+_SEVERAL_SHARE, _SEVERAL = 0.15, (2, 4)
+_FRAME_MS = 80
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,29 @@ class Dialogues:
         turns: list[Turn] = []
         who = 0
         for _ in range(int(rng.integers(1, most + 1))):
-            utterances = self._by_voice[voices[who]]
-            utterance, renderings = utterances[rng.integers(len(utterances))]
-            rendering = renderings[rng.integers(len(renderings))]
-            turns.append(Turn(int(numbers[who]), utterance, rendering))
+            turn = self._sentence(rng, voices[who], int(numbers[who]))
+            if rng.random() < _SEVERAL_SHARE:
+                for _ in range(1, int(rng.integers(*_SEVERAL, endpoint=True))):
+                    turn = joined(turn, self._sentence(rng, voices[who], turn.speaker))
+            turns.append(turn)
             if speakers == 2 and rng.random() >= _SAME_AGAIN_SHARE:
                 who = 1 - who
         return turns
+
+    def _sentence(self, rng: np.random.Generator, voice: str, number: int) -> Turn:
+        utterances = self._by_voice[voice]
+        utterance, renderings = utterances[rng.integers(len(utterances))]
+        return Turn(number, utterance, renderings[rng.integers(len(renderings))])
+
+
+def joined(first: Turn, second: Turn) -> Turn:
+    """Two sentences of one speaker as one Segment."""
+    (one, head), (other, tail) = ((turn.utterance, turn.rendering) for turn in (first, second))
+    # Times are counted from the first one's own beginning, before which its silence lies.
+    later_ms = round(_FRAME_MS * len(head.codes) + tail.shift_ms - head.shift_ms)
+    words_ms = tuple((begin + later_ms, end + later_ms) for begin, end in other.words_ms)
+    return Turn(
+        first.speaker,
+        replace(one, text=f"{one.text} {other.text}", words_ms=one.words_ms + words_ms),
+        Rendering(np.concatenate([head.codes, tail.codes]), head.shift_ms),
+    )

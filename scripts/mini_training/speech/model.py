@@ -19,7 +19,8 @@ from scripts.mini_training.speech.tokenizer import (
     TOKENS,
 )
 
-_POSITIONS = 2_048
+# Of so many the engine keeps at most 1,152, and conversations as long as that are learned from.
+_POSITIONS = 1_536
 _ROPE = {"rope_type": "default", "rope_theta": 10_000.0}
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from scripts.mini_training.codec.codes import Rendering
 from scripts.mini_training.data.corpus import Utterance
-from scripts.mini_training.learning import Plan, learn, save
+from scripts.mini_training.learning import Plan, learn, products_in_bfloat16, save
 from scripts.mini_training.progress import Progress
 from scripts.mini_training.settings import SpeechSize
 from scripts.mini_training.speech.batch import Batch, Batches
@@ -51,7 +51,7 @@ class SpeechTask:
         self._ahead = {step + 1: self._drawing.submit(self._draw, step + 1)}
         batch = ahead.result().to(self._device)
         # Only products of matrices; the losses themselves are computed in float32.
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._on_gpu):
+        with products_in_bfloat16(self._device):
             found = losses(self.model, batch, depth_share=self._size.depth_share)
         return found.total, found.numbers
 
@@ -67,10 +67,6 @@ class SpeechTask:
             found = losses(model, batch, depth_share=1.0)
             rows.append({"loss": float(found.first + found.rest), **found.numbers})
         return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-
-    @property
-    def _on_gpu(self) -> bool:
-        return self._device.type == "cuda"
 
 
 def train(

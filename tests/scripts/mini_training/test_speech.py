@@ -18,7 +18,7 @@ from scripts.mini_training.learning import Plan, load
 from scripts.mini_training.speech import stage
 from scripts.mini_training.speech.alignment import letters_spoken
 from scripts.mini_training.speech.batch import Batches, filled_up, lay_out, rows_of
-from scripts.mini_training.speech.dialogues import Dialogues, Turn
+from scripts.mini_training.speech.dialogues import Dialogues, Turn, joined
 from scripts.mini_training.speech.losses import losses, wrong_codes
 from scripts.mini_training.speech.model import LearningSpeech, csm_config, dimensions
 from scripts.mini_training.speech.tokenizer import END_ID, letters
@@ -132,6 +132,25 @@ def test_a_voice_comes_back_under_the_same_number_and_numbers_say_nothing(coded:
     assert all(len(numbers) > 2 for numbers in numbers_of.values())
     assert {1, 2, 3, 4, 5} <= set(lengths)
     assert max(lengths) > 5
+
+
+def test_sentences_may_be_joined_and_each_word_is_where_it_was():
+    def turn(
+        text: str, words_ms: tuple[tuple[int, int], ...], frames: int, shift_ms: float
+    ) -> Turn:
+        one = Utterance(text, "a", 1.0, 0, 0, 0, "", (), words_ms)
+        return Turn(3, one, Rendering(np.ones((frames, 2), np.uint16), shift_ms))
+
+    first = turn("Yes.", ((0, 160),), 4, 80.0)
+    second = turn("An old dog.", ((0, 80), (80, 240), (240, 480)), 7, 0.0)
+    both = joined(first, second)
+    assert (both.speaker, both.utterance.text) == (3, "Yes. An old dog.")
+    assert len(both.rendering.codes) == 11
+    looks = letters_spoken(both.utterance, both.rendering.shift_ms, 11).tolist()
+    alone = letters_spoken(second.utterance, 0.0, 7)
+    assert looks[:3] == letters_spoken(first.utterance, 80.0, 4).tolist()[:3]
+    assert looks[4:] == (alone + len("Yes. ")).tolist()
+    assert rows_of([both]) == len("[3]Yes. An old dog.") + 11 + 3
 
 
 def test_noise_spares_texts_and_ends(coded: Coded, model: LearningSpeech):
