@@ -12,7 +12,7 @@ STAGES = {
     "encode": (0.0, "turn all of it into codes (takes what it takes)"),
     "speech": (180.0, "teach a small CSM to speak in those codes"),
     "export": (0.0, "write the checkpoint that transformers and load_csm_1b read"),
-    "evaluate": (0.0, "listen to it, and print a table"),
+    "evaluate": (0.0, "listen to it, and print a table; speaks the held-out sentences if need be"),
 }
 """Each stage with the minutes that it has by default, on two CPU cores, and what it does."""
 

@@ -24,6 +24,7 @@ class Progress:
         self, stage: str, minutes: float, file: Path | None = None, *, quiet: bool = False
     ) -> None:
         self._stage, self._file = stage, file
+        self._before = 0.0
         self._bar = tqdm(
             total=round(minutes, 2),
             desc=stage,
@@ -46,9 +47,13 @@ class Progress:
         """Closes the bar."""
         self._bar.close()
 
+    def after(self, minutes: float) -> None:
+        """What follows is a part of the stage, before which so many minutes lie."""
+        self._before = minutes
+
     def at(self, minutes: float, note: str = "") -> None:
         """Moves the bar."""
-        self._bar.n = min(round(minutes, 2), self._bar.total)
+        self._bar.n = min(round(self._before + minutes, 2), self._bar.total)
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.refresh()
 

@@ -51,6 +51,11 @@ class Stages:
                 getattr(self, f"_{name}")(minutes, progress)
 
     def _data(self, minutes: float, progress: Progress) -> None:
+        hours = self._speak(minutes, progress)
+        corpus = self._corpus("train")
+        progress.report(hours_made=hours, hours=corpus.hours, utterances=len(corpus.utterances))
+
+    def _speak(self, minutes: float, progress: Progress) -> float:
         from scripts.mini_training.data import stage as data_stage
         from scripts.mini_training.data.speaking import Reader
 
@@ -58,8 +63,7 @@ class Stages:
         source = data_stage.sentences(args.vocabulary, args.text)
         # Sentences are short: one a core is an eighth faster than one on all of them.
         reader = Reader(threads=1)
-        few = {"shard_lines": 10, "held_out_shards": 1} if args.size == "smoke" else {}
-        hours = data_stage.make(
+        return data_stage.make(
             self._work / "data",
             source,
             reader,
@@ -67,10 +71,9 @@ class Stages:
             seed=args.seed,
             progress=progress,
             at_once=args.threads or torch.get_num_threads(),
-            **few,
+            shard_lines=10 if args.size == "smoke" else data_stage.SHARD_LINES,
+            held_out_shards=self._held_out_shards,
         )
-        corpus = self._corpus("train")
-        progress.report(hours_made=hours, hours=corpus.hours, utterances=len(corpus.utterances))
 
     def _codec(self, minutes: float, progress: Progress) -> None:
         train, held_out = self._corpus("train"), self._corpus("heldout")
@@ -139,6 +142,7 @@ class Stages:
             progress.report(note="above 40 MB: too large to be kept in the repository")
 
     def _evaluate(self, minutes: float, progress: Progress) -> None:
+        from scripts.mini_training.data import stage as data_stage
         from scripts.mini_training.evaluation import evaluate, table, ways
         from scripts.mini_training.voice import Voicebox
         from scripts.voice_evaluation.judges import Judges
@@ -147,6 +151,13 @@ class Stages:
         from scripts.voice_evaluation.words import Listener
 
         args = self._args
+        if not (self._checkpoint / "config.json").exists():
+            raise TrainingError(
+                f"There is no checkpoint in {self._checkpoint}; run the export stage first, or "
+                "give --checkpoint."
+            )
+        if data_stage.held_out(self._work / "data", self._held_out_shards):
+            self._speak(0.0, progress)
         rows = ways(self._corpus("heldout"), self._corpus("voices"))
         ear, critic = Ear(), Critic()
         judges = {name: Judges(ear, Listener(name), critic) for name in args.whisper or ["tiny.en"]}
@@ -181,6 +192,10 @@ class Stages:
             yield listener
         finally:
             listener.close()
+
+    @property
+    def _held_out_shards(self) -> int:
+        return 1 if self._args.size == "smoke" else 3
 
     @property
     def _checkpoint(self) -> Path:

@@ -105,6 +105,7 @@ def train(
         save({"model": model.state_dict()}, books)
     model.load_state_dict(load(books)["model"])
     model.tune()
+    progress.after(_LEARN_SHARE * plan.minutes)
     last = replace(plan, minutes=(1 - _LEARN_SHARE) * plan.minutes, rate=plan.rate / 2)
     if not learn(task, last, work / "codec-tune.pt", progress, listen):
         return False

@@ -22,7 +22,6 @@ from scripts.mini_training.progress import Progress
 SHARD_LINES = 60
 """Two minutes of speech, three quarters of a minute of work for Kokoro on two cores."""
 
-_HELD_OUT_SHARDS = 3
 _SPEEDS = (0.85, 1.2)
 
 
@@ -65,6 +64,11 @@ def lines_of(source: Sentences, split: Split, shard: int, seed: int, count: int)
     ]
 
 
+def held_out(folder: Path, shards: int) -> list[tuple[Split, int]]:
+    """The held-out shards that are not there yet."""
+    return [(s, n) for s in SPLITS[1:] for n in range(shards) if not has_shard(folder, s, n)]
+
+
 def make(
     folder: Path,
     source: Sentences,
@@ -74,7 +78,7 @@ def make(
     seed: int,
     progress: Progress,
     shard_lines: int = SHARD_LINES,
-    held_out_shards: int = _HELD_OUT_SHARDS,
+    held_out_shards: int,
     at_once: int = 1,
 ) -> float:
     """Speaks what is held out, then until the minutes are over, in whole shards.
@@ -83,7 +87,7 @@ def make(
         folder: Where the shards lie.
         source: Of the sentences.
         reader: Speaks them.
-        minutes: How long.
+        minutes: How long; with 0 only what is held out is spoken.
         seed: Of all that is drawn.
         progress: Told of every shard.
         shard_lines: Sentences in a shard.
@@ -94,9 +98,7 @@ def make(
         How many hours of speech it made.
     """
     began_s, made_s = time.monotonic(), 0.0
-    todo: list[tuple[Split, int]] = []
-    for split in SPLITS[1:]:
-        todo.extend((split, n) for n in range(held_out_shards) if not has_shard(folder, split, n))
+    todo = held_out(folder, held_out_shards)
     following: tuple[Split, int] = (
         "train",
         next(number for number in range(10**6) if not has_shard(folder, "train", number)),
