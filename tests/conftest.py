@@ -13,9 +13,17 @@ from tests.live_server import LiveServer
 from tests.scripted_llm import ScriptedLLM, echo
 from tests.talk import DATA
 
-# Whole conversations with a real server, by folder: they must have the machine to themselves.
+# Whole conversations in real time, by where they stand: they must have the machine to themselves.
 # `scripts/test` runs all else in two processes.
-_CONVERSATIONS = ("tests/e2e", "tests/evals", "tests/faults")
+_CONVERSATIONS = (
+    "tests/e2e/test_browser",
+    "tests/e2e/test_conversation",
+    "tests/e2e/test_csm",
+    "tests/evals",
+    "tests/faults/test_callers",
+    "tests/faults/test_llm_restart",
+    "tests/faults/test_webrtc",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

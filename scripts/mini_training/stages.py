@@ -163,6 +163,7 @@ class Stages:
         judges = {name: Judges(ear, Listener(name), critic) for name in args.whisper or ["tiny.en"]}
         try:
             with Voicebox(self._checkpoint, TEMPERATURE, TOP_K, args.seed) as voicebox:
+                progress.report(loading_s=voicebox.loading_s)
                 codec = read_codec_of(self._checkpoint)
                 found = evaluate(rows, voicebox, codec, judges, args.sentences, args.keep)
         finally:

@@ -18,7 +18,11 @@ _ENDLESS = "no end found"
 
 
 class Voicebox:
-    """A loaded checkpoint."""
+    """A loaded checkpoint.
+
+    Attributes:
+        loading_s: How long it took to load, torch itself not counted.
+    """
 
     def __init__(self, checkpoint: Path, temperature: float, top_k: int, seed: int = 0) -> None:
         """Loads it, on the CPU and uncompiled, which for so small a model is as fast.
@@ -26,7 +30,9 @@ class Voicebox:
         Raises:
             CheckpointError: It cannot be read.
         """
+        began_s = time.perf_counter()
         self._generator = load_csm_1b("cpu", checkpoint=checkpoint, compile=False, max_sessions=1)
+        self.loading_s = time.perf_counter() - began_s
         self._sampling = sampling_options(temperature, top_k, 0.0, seed)
 
     def __enter__(self) -> "Voicebox":

@@ -77,7 +77,7 @@ def test_a_stage_after_the_other_makes_a_checkpoint_that_is_judged(
     ]
     assert len(list((tmp_path / "heard").glob("*.wav"))) == 5
     assert not list((tmp_path / "data").glob("train-*"))
-    assert len((tmp_path / "report.jsonl").read_text().splitlines()) == 5
+    assert len((tmp_path / "report.jsonl").read_text().splitlines()) == 6
     reports = [json.loads(line) for line in (work / "report.jsonl").read_text().splitlines()]
     assert {"codec", "speech", "export"} <= {report["stage"] for report in reports}
     assert any("held-out WER" in report for report in reports if report["stage"] == "speech")
