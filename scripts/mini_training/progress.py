@@ -31,7 +31,7 @@ class Progress:
             unit="min",
             disable=quiet,
             file=sys.stderr,
-            bar_format="{desc}: {percentage:3.0f}%|{bar:20}| {n:.1f}/{total:.1f} min {postfix}",
+            bar_format="{desc}: {percentage:3.0f}%|{bar:20}| {n:.1f}/{total:.1f} {unit} {postfix}",
         )
 
     def __enter__(self) -> "Progress":
@@ -47,12 +47,16 @@ class Progress:
         """Closes the bar."""
         self._bar.close()
 
+    def count(self, total: int, unit: str) -> None:
+        """What follows is not so many minutes, but so many of these."""
+        self._bar.total, self._bar.unit = total, unit
+
     def after(self, minutes: float) -> None:
         """What follows is a part of the stage, before which so many minutes lie."""
         self._before = minutes
 
     def at(self, minutes: float, note: str = "") -> None:
-        """Moves the bar."""
+        """Moves the bar, to so many minutes, or of whatever is counted."""
         self._bar.n = min(round(self._before + minutes, 2), self._bar.total)
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.refresh()

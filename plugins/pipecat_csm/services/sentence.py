@@ -115,7 +115,8 @@ class Sentence:
                 yield Sound(frame.audio, in_turn(words.feed(frame.audio)[:room]))
             if speech.ending == "cancelled" and not speech.cancelled:
                 raise EngineClosedError("The engine has stopped in the middle of a reply.")
-            yield Sound(np.zeros(0, np.float32), in_turn(words.finish()[words.announced : awaited]))
+            room = max(0, awaited - words.announced)
+            yield Sound(np.zeros(0, np.float32), in_turn(words.rest()[:room]))
             self.manner = words.voice
             if self._listening_back is not None:
                 self._listening_back.hear(text, made, words)

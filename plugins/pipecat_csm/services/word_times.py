@@ -4,6 +4,8 @@
     for frame in frames:
         for word, start_s in times.feed(frame):
             ...
+    for word, start_s in times.rest():
+        ...
     words = times.finish()
     voice = times.voice  # for the next Segment
 
@@ -162,6 +164,15 @@ class WordTimes:
                 )
         starts = self._starts_now()[self._word_of_token]
         return [(self._word(i), float(start_s)) for i, start_s in enumerate(starts)]
+
+    def rest(self) -> list[tuple[str, float]]:
+        """After the end: the words that `feed` has not returned, none before those that it did.
+
+        Where the text was not what was said, `finish` may know better than what was announced;
+        but captions and contexts take words in the order of their times.
+        """
+        left = self.finish()[self.announced :]
+        return [(word, max(start_s, self._announced_s)) for word, start_s in left]
 
     def correct(self, words: Sequence[tuple[str, float]]) -> None:
         """Somebody has listened, as `align_with_whisper` does: it goes by that from now on.

@@ -52,9 +52,10 @@ def make(
     folder: Path, corpus: Corpus, codec: Any, *, shifts: int, seed: int, progress: Progress
 ) -> None:
     """Encodes the shards that are not encoded yet."""
+    progress.count(len(corpus.shards), "shards")
     for done, shard in enumerate(corpus.shards):
         file = _file(folder, corpus.split, shard)
-        progress.at(done, f"{corpus.split} {done} of {len(corpus.shards)}")
+        progress.at(done, corpus.split)
         if file.exists():
             continue
         rng = np.random.default_rng((seed, shard))

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import soxr
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pipecat_csm.services.word_times import Voice, WordTimes
 
@@ -158,6 +158,8 @@ def sound(parts: list[tuple[str, int]]) -> np.ndarray:
 
 @settings(deadline=None, max_examples=60)
 @given(TEXTS, SOUNDS, st.integers(1, 5_000), st.sampled_from([0.0, 0.16]))
+# Where the end shows that what was announced came too late.
+@example("U.S. no? Dr.", [("hiss", 9_784), ("tone", 6_368)], FRAME, 0.16)
 def test_whatever_is_heard_words_come_in_order_and_stay(
     text: str, parts: list[tuple[str, int]], size: int, lookahead_s: float
 ):
@@ -171,6 +173,11 @@ def test_whatever_is_heard_words_come_in_order_and_stay(
         assert times.announced == len(announced)
     assert [word for word, _ in announced] == text.split()[: len(announced)]
     assert all(a <= b for (_, a), (_, b) in pairwise(announced))
+
+    announced += times.rest()
+    assert [word for word, _ in announced] == text.split()
+    assert all(a <= b for (_, a), (_, b) in pairwise(announced))
+    assert all(start <= times.duration_s for _, start in announced)
 
     words = times.finish()
     assert [word for word, _ in words] == text.split()
