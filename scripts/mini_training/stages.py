@@ -2,8 +2,6 @@
 
 import argparse
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,22 +75,21 @@ class Stages:
 
     def _codec(self, minutes: float, progress: Progress) -> None:
         train, held_out = self._corpus("train"), self._corpus("heldout")
-        with self._listener() as listener:
-            listen = None
-            if listener is not None:
-                from scripts.mini_training.hearing import codec_listener
+        listen = None
+        if self._args.listen:
+            from scripts.mini_training.hearing import codec_listener
 
-                listen = codec_listener(listener, held_out, self._args.listen)
-            codec_stage.train(
-                self._work,
-                self._size.codec,
-                train,
-                held_out,
-                self._plan(minutes),
-                self._device,
-                progress,
-                listen,
-            )
+            listen = codec_listener(held_out, self._args.listen)
+        codec_stage.train(
+            self._work,
+            self._size.codec,
+            train,
+            held_out,
+            self._plan(minutes),
+            self._device,
+            progress,
+            listen,
+        )
 
     def _encode(self, minutes: float, progress: Progress) -> None:
         codec = codes.read_codec(self._work).to(self._device)
@@ -110,30 +107,24 @@ class Stages:
         work = self._work
         codec = codes.read_codec(work)
         train, held_out = (codes.read(work / "data", work / "codes", s) for s in SPLITS[:2])
-        with self._listener() as listener:
-            listen = None
-            if listener is not None:
-                from scripts.mini_training.hearing import speech_listener
+        listen = None
+        if self._args.listen:
+            from scripts.mini_training.hearing import speech_listener
 
-                listen = speech_listener(
-                    listener,
-                    self._corpus("heldout"),
-                    self._args.listen,
-                    self._size.speech,
-                    codec,
-                    work / "listened",
-                )
-            speech_stage.train(
-                work,
-                self._size.speech,
-                codec.config,
-                train,
-                held_out,
-                self._plan(minutes),
-                self._device,
-                progress,
-                listen,
+            listen = speech_listener(
+                work / "data", self._args.listen, self._size.speech, codec, work / "listened"
             )
+        speech_stage.train(
+            work,
+            self._size.speech,
+            codec.config,
+            train,
+            held_out,
+            self._plan(minutes),
+            self._device,
+            progress,
+            listen,
+        )
 
     def _export(self, minutes: float, progress: Progress) -> None:
         size = export(self._work, self._size.speech, self._checkpoint)
@@ -179,20 +170,6 @@ class Stages:
     def _plan(self, minutes: float) -> Plan:
         args = self._args
         return Plan(minutes, rate=0.0, seed=args.seed, check_s=60 * args.check_minutes)
-
-    @contextmanager
-    def _listener(self) -> Iterator[Any]:
-        """Whisper, or None where nobody is to listen."""
-        if not self._args.listen:
-            yield None
-            return
-        from scripts.voice_evaluation.words import Listener
-
-        listener = Listener("tiny.en")
-        try:
-            yield listener
-        finally:
-            listener.close()
 
     @property
     def _held_out_shards(self) -> int:

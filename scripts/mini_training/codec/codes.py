@@ -1,15 +1,17 @@
 """The whole corpus as codes, several times over, each a little shifted in time.
 
 A frame is 80 ms, and where in it a sentence begins is chance: shifted by 10 ms it has other codes
-altogether. To a speech model each shift is another rendering, for a tenth of what Kokoro asks.
+altogether. And played a little faster or slower, which moves the formants too, it is another
+speaker's. To a speech model each is another rendering, for a tenth of what Kokoro asks.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torchaudio
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import MimiModel
@@ -21,6 +23,8 @@ from scripts.mini_training.errors import TrainingError
 from scripts.mini_training.progress import Progress
 
 _AT_ONCE = 16
+# Of the renderings that are learned from, in turn.
+_PACES = (1.0, 0.94, 1.07)
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,19 @@ def read_codec(work: Path) -> Any:
 def make(
     folder: Path, corpus: Corpus, codec: Any, *, shifts: int, seed: int, progress: Progress
 ) -> None:
-    """Encodes the shards that are not encoded yet."""
+    """Encodes the shards that are not encoded yet.
+
+    Args:
+        folder: Where the codes go.
+        corpus: What is encoded.
+        codec: With what.
+        shifts: Renderings of each utterance, each shifted by chance; where they are learned from,
+            at one of three paces in turn.
+        seed: Of the chance.
+        progress: Told of every shard.
+    """
+    usual = corpus.split != "train"
+    paces = tuple(1.0 if usual else _PACES[number % len(_PACES)] for number in range(shifts))
     progress.count(len(corpus.shards), "shards")
     for done, shard in enumerate(corpus.shards):
         file = _file(folder, corpus.split, shard)
@@ -62,9 +78,9 @@ def make(
         own = [one for one in corpus.utterances if one.shard == shard]
         shifted = rng.integers(0, FRAME_SAMPLES, (len(own), shifts))
         sounds = [
-            np.pad(corpus.audio(one), (int(shift), 0))
+            np.pad(played(corpus.audio(one), pace), (int(shift), 0))
             for one, row in zip(own, shifted, strict=True)
-            for shift in row
+            for shift, pace in zip(row, paces, strict=True)
         ]
         codes = encode(codec, sounds)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -75,8 +91,18 @@ def make(
                 codes=np.concatenate(codes),
                 frames=np.array([len(one) for one in codes]),
                 shifts=shifted,
+                paces=np.array(paces),
             )
         partial.replace(file)
+
+
+def played(audio: NDArray[np.float32], pace: float) -> NDArray[np.float32]:
+    """A sound so much faster, and higher by as much."""
+    if pace == 1.0:
+        return audio
+    rate = round(SAMPLE_RATE_HZ * pace)
+    sound = torch.from_numpy(audio)
+    return torchaudio.functional.resample(sound, rate, SAMPLE_RATE_HZ).numpy()
 
 
 @torch.no_grad()
@@ -102,7 +128,7 @@ def encode(codec: Any, sounds: list[NDArray[np.float32]]) -> list[NDArray[np.uin
 
 
 def read(data: Path, folder: Path, split: Split) -> list[tuple[Utterance, list[Rendering]]]:
-    """Every encoded utterance of a split with its renderings.
+    """Every encoded utterance of a split with its renderings, those of another pace apart.
 
     Raises:
         TrainingError: Nothing is encoded yet.
@@ -111,13 +137,27 @@ def read(data: Path, folder: Path, split: Split) -> list[tuple[Utterance, list[R
     for file in sorted(folder.glob(f"{split}-*.npz")):
         with np.load(file) as stored:
             codes, frames, shifts = stored["codes"], stored["frames"], stored["shifts"]
+            paces = stored["paces"].tolist()
         pieces = iter(np.split(codes, np.cumsum(frames)[:-1]))
         shard = int(file.stem.rpartition("-")[2])
         for one, row in zip(read_index(data, split, shard), shifts, strict=True):
-            found.append((one, [Rendering(next(pieces), _ms(shift)) for shift in row]))
+            by_pace: dict[float, list[Rendering]] = {pace: [] for pace in paces}
+            for shift, pace in zip(row, paces, strict=True):
+                by_pace[pace].append(Rendering(next(pieces), _ms(shift)))
+            found.extend((_at(one, pace), some) for pace, some in by_pace.items())
     if not found:
         raise TrainingError(f"{folder} holds no codes for {split!r}; run the encode stage first.")
     return found
+
+
+def _at(one: Utterance, pace: float) -> Utterance:
+    """What an utterance is at another pace: somebody else's, and sooner over."""
+    if pace == 1.0:
+        return one
+    words_ms = tuple((round(begin / pace), round(end / pace)) for begin, end in one.words_ms)
+    ends_ms = tuple(round(end / pace) for end in one.ends_ms)
+    voice = f"{one.voice} at {pace:g}"
+    return replace(one, voice=voice, words_ms=words_ms, ends_ms=ends_ms)
 
 
 def _ms(samples: int) -> float:

@@ -54,7 +54,7 @@ class CodecTask:
         for batch in range(_HELD_OUT_BATCHES):
             rng = np.random.default_rng((99, batch))
             loss, parts = self._loss(model, self._held_out, rng)
-            found.append({"loss": float(loss), **parts})
+            found.append({"loss": loss.item(), **parts})
         return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
 
     def _loss(

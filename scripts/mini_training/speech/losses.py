@@ -2,8 +2,8 @@
 
 - The first code of every frame, in the context and at the end alike, and that it ends: the
   all-zero frame is a target like any other. The other codes on a share of the frames, drawn anew
-  each time, always with the last: the depth decoder costs more than the backbone, and neighbouring
-  frames teach it much the same (Sesame's 1/16).
+  each time, always with the last, because neighbouring frames teach much the same (Sesame's 1/16).
+  The earlier a code, the more of the sound is in it: the k-th counts as much as 1/k of the first.
 - Where to look: in two layers, one head is rewarded for the weight that it gives to the letter that
   is being spoken and its neighbours. Nothing is asked of the other heads.
 - Noise in what it reads: some frames of the context, also of the very sentence it speaks, hold
@@ -33,7 +33,7 @@ class Losses:
 
     Attributes:
         first: Cross entropy of the first codes, in nats.
-        rest: The mean of that of the others.
+        others: The same of each of the others, [codebooks - 1].
         look: Of the heads that are taught where to look.
         looks_right: The share of frames for which the better of them gives the letter that is
             spoken, and its neighbours, more than half of its weight.
@@ -41,7 +41,7 @@ class Losses:
     """
 
     first: Tensor
-    rest: Tensor
+    others: Tensor
     look: Tensor
     looks_right: Tensor
     end: Tensor
@@ -49,14 +49,21 @@ class Losses:
     @property
     def total(self) -> Tensor:
         """What is made small."""
-        return self.first + self.rest + _LOOK_WEIGHT * self.look
+        return self.codes + _LOOK_WEIGHT * self.look
+
+    @property
+    def codes(self) -> Tensor:
+        """Of all codes, the earlier of the others counting for more."""
+        weights = 1 / torch.arange(1, len(self.others) + 1, device=self.others.device)
+        return self.first + (self.others * weights).sum() / weights.sum()
 
     @property
     def numbers(self) -> dict[str, float]:
         """For people."""
         return {
             "c0": self.first.item(),
-            "rest": self.rest.item(),
+            "second": self.others[0].item(),
+            "rest": self.others.mean().item(),
             "end": self.end.item(),
             "looks right": self.looks_right.item(),
         }
@@ -85,7 +92,7 @@ def losses(
     look, right = _looking(read.attentions, batch)
     return Losses(
         first=each.mean(),
-        rest=_rest(model, hidden, codes, ends, depth_share, smoothing),
+        others=_others(model, hidden, codes, ends, depth_share, smoothing),
         look=look,
         looks_right=right,
         end=each[ends].mean(),
@@ -102,7 +109,7 @@ def wrong_codes(batch: Batch, codebook_size: int) -> Tensor:
     return torch.cat([torch.where(wrong, others, codes), batch.tokens[..., -1:]], dim=-1)
 
 
-def _rest(
+def _others(
     model: LearningSpeech,
     hidden: Tensor,
     codes: Tensor,
@@ -118,8 +125,8 @@ def _rest(
         input_ids=ids, backbone_last_hidden_state=hidden, use_cache=False
     ).logits
     return nn.functional.cross_entropy(
-        logits.flatten(0, 1), codes[:, 1:].flatten(), label_smoothing=smoothing
-    )
+        logits.transpose(1, 2), codes[:, 1:], label_smoothing=smoothing, reduction="none"
+    ).mean(dim=0)
 
 
 def _looking(attentions: tuple[Tensor, ...], batch: Batch) -> tuple[Tensor, Tensor]:
