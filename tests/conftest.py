@@ -19,6 +19,7 @@ _CONVERSATIONS = (
     "tests/e2e/test_browser",
     "tests/e2e/test_conversation",
     "tests/e2e/test_csm",
+    "tests/e2e/test_page_playout",
     "tests/evals",
     "tests/faults/test_callers",
     "tests/faults/test_llm_restart",

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +94,14 @@ class Stages:
 
     def _encode(self, minutes: float, progress: Progress) -> None:
         codec = codes.read_codec(self._work).to(self._device)
-        for split in SPLITS[:2]:
+        renderings: int = self._args.shifts
+        learned = tuple(islice(cycle(codes.PACES), renderings))
+        for split, paces in zip(SPLITS[:2], (learned, (1.0,) * renderings), strict=True):
             codes.make(
                 self._work / "codes",
                 self._corpus(split),
                 codec,
-                shifts=self._args.shifts,
+                paces=paces,
                 seed=self._args.seed,
                 progress=progress,
             )

@@ -29,6 +29,17 @@ async def heard_s(page: Page, since_ms: float) -> float:
     return reached_s((await played(page, since_ms)).audio)
 
 
+async def silence(page: Page, call: PuppetCall) -> None:
+    """Waits until nothing is heard of the page, and nothing new said by it, for half a second."""
+    for _ in range(60):
+        now, reports = await now_ms(page), len(call.reports)
+        await page.wait_for_timeout(500)
+        heard = (await played(page, now)).audio
+        if len(call.reports) == reports and len(heard) and np.abs(heard).max() < 0.01:
+            return
+    raise AssertionError("it never stops")
+
+
 @asynccontextmanager
 async def talking(
     folder: Path, remark: np.ndarray, transport: str = "websocket"
@@ -67,7 +78,7 @@ async def test_what_a_barge_in_drops_was_not_heard(tmp_path, remark, record_prop
             await until(lambda reply=reply: reply in call.heard_s)
             # What the page says last is what it has played; the rest is dropped. A busy machine
             # may lose the end of what the test hears.
-            await page.wait_for_timeout(500)
+            await silence(page, call)
             played_s = call.reported_s(reply)[-1]
             assert played_s - 0.06 <= await heard_s(page, began_ms) <= played_s + 0.02
             late_s = played_s - call.heard_s[reply]
@@ -87,7 +98,7 @@ async def test_typing_drops_it_too(tmp_path, remark):
         await page.keyboard.type("Wait.")
         await page.keyboard.press("Enter")
         await until(lambda: "first" in call.heard_s)
-        await page.wait_for_timeout(500)
+        await silence(page, call)
         assert call.heard_s["first"] <= await heard_s(page, began_ms) + 0.3
         said = len(call.reports)
         await page.wait_for_timeout(600)

@@ -5,6 +5,7 @@ altogether. And played a little faster or slower, which moves the formants too, 
 speaker's. To a speech model each is another rendering, for a tenth of what Kokoro asks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from scripts.mini_training.errors import TrainingError
 from scripts.mini_training.progress import Progress
 
 _AT_ONCE = 16
-# Of the renderings that are learned from, in turn.
-_PACES = (1.0, 0.94, 1.07)
+PACES = (1.0, 0.94, 1.07)
+"""Of the renderings that are learned from, in turn. What is held out is judged as it is."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,13 @@ def read_codec(work: Path) -> Any:
 
 
 def make(
-    folder: Path, corpus: Corpus, codec: Any, *, shifts: int, seed: int, progress: Progress
+    folder: Path,
+    corpus: Corpus,
+    codec: Any,
+    *,
+    paces: Sequence[float],
+    seed: int,
+    progress: Progress,
 ) -> None:
     """Encodes the shards that are not encoded yet.
 
@@ -61,13 +68,10 @@ def make(
         folder: Where the codes go.
         corpus: What is encoded.
         codec: With what.
-        shifts: Renderings of each utterance, each shifted by chance; where they are learned from,
-            at one of three paces in turn.
+        paces: Of the renderings of each utterance, each of which is shifted by chance.
         seed: Of the chance.
         progress: Told of every shard.
     """
-    usual = corpus.split != "train"
-    paces = tuple(1.0 if usual else _PACES[number % len(_PACES)] for number in range(shifts))
     progress.count(len(corpus.shards), "shards")
     for done, shard in enumerate(corpus.shards):
         file = _file(folder, corpus.split, shard)
@@ -76,7 +80,7 @@ def make(
             continue
         rng = np.random.default_rng((seed, shard))
         own = [one for one in corpus.utterances if one.shard == shard]
-        shifted = rng.integers(0, FRAME_SAMPLES, (len(own), shifts))
+        shifted = rng.integers(0, FRAME_SAMPLES, (len(own), len(paces)))
         sounds = [
             np.pad(played(corpus.audio(one), pace), (int(shift), 0))
             for one, row in zip(own, shifted, strict=True)

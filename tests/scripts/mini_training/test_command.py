@@ -59,7 +59,10 @@ def test_a_stage_after_the_other_makes_a_checkpoint_that_is_judged(
     work = data.parent
     common = ["--work", str(work), "--size", "smoke"]
     for stage in ("codec", "encode", "speech"):
-        assert main([stage, *common, "--minutes", "0.02", "--listen", "1", "--shifts", "1"]) == 0
+        assert main([stage, *common, "--minutes", "0.02", "--listen", "1", "--shifts", "2"]) == 0
+    with np.load(work / "codes" / "heldout-00000.npz") as held_out:
+        # What is held out is judged at its own pace.
+        assert held_out["paces"].tolist() == [1.0, 1.0]
     assert main(["export", *common]) == 0
     # As in a new clone: what is held out is spoken first.
     monkeypatch.setattr("scripts.mini_training.data.speaking.Reader", lambda threads: Beeper())

@@ -32,7 +32,7 @@ def coded(
     tmp_path_factory: pytest.TempPathFactory, data: Path, train: Corpus, codec: MimiModel
 ) -> Coded:
     folder = tmp_path_factory.mktemp("codes")
-    codes.make(folder, train, codec, shifts=1, seed=0, progress=silent_progress())
+    codes.make(folder, train, codec, paces=(1.0,), seed=0, progress=silent_progress())
     return codes.read(data, folder, "train")
 
 
