@@ -90,7 +90,7 @@ def _voice(settings: Settings) -> str:
     why = why_not(settings.tts)
     if why is not None:
         return f"voice: Kokoro; not CSM: {why}"
-    return f"voice: CSM ({settings.tts.csm.checkpoint}), and Kokoro as its spare one"
+    return f"voice: CSM ({settings.tts.csm_settings.checkpoint}), and Kokoro as its spare one"
 
 
 def _endpoint(settings: Settings) -> Finding:

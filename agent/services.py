@@ -170,8 +170,8 @@ class Services:
                 self.csm,
                 persona,
                 kokoro,
-                lead_s=self._settings.tts.csm.lead_s,
-                listener=self.whisper if self._settings.tts.csm.listen_back else None,
+                lead_s=self._settings.tts.csm_settings.lead_s,
+                listener=self.whisper if self._settings.tts.csm_settings.listen_back else None,
                 text_transforms=[("*", spoken_form())],
             )
         except CSMUnavailable as error:
@@ -267,7 +267,7 @@ class Services:
         why = await asyncio.to_thread(why_not, tts)
         if why is None:
             started = time.monotonic()
-            csm = SharedCSM(tts.csm, self._settings.server.max_sessions)
+            csm = SharedCSM(tts.csm_settings, self._settings.server.max_sessions)
             try:
                 await csm.load(say)
                 # Its voice is the first that is wanted.
@@ -277,10 +277,11 @@ class Services:
                 why = str(error)
             else:
                 self.csm = csm
-                say(f"Loaded CSM ({tts.csm.checkpoint}) in {time.monotonic() - started:.1f} s.")
+                name, took_s = tts.csm_settings.checkpoint, time.monotonic() - started
+                say(f"Loaded CSM ({name}) in {took_s:.1f} s.")
                 return
         self._why_not_csm = why
-        tell = logger.warning if tts.engine == "csm" else say
+        tell = say if tts.engine == "auto" else logger.warning
         tell(f"Kokoro speaks, not CSM: {why.rstrip('.')}.")
 
 

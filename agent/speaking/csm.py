@@ -43,7 +43,10 @@ def why_not(tts: TTSSettings) -> str | None:
     if tts.engine == "auto":
         name, gigabytes = gpu()
         if name is None:
-            return "CSM-1B needs an NVIDIA GPU; tts.engine: csm has it run without one"
+            return (
+                "CSM-1B needs an NVIDIA GPU; tts.engine: csm has it run without one, and csm-mini "
+                "is a small one for any machine"
+            )
         if gigabytes < LEAST_GPU_GB:
             return (
                 f"CSM-1B needs a GPU with {LEAST_GPU_GB:.0f} GB, and {name} has {gigabytes:.0f} GB"

@@ -49,7 +49,7 @@ def load_csm_1b(
 
     Args:
         device: "cuda", "cpu", ...; the GPU where there is one by default.
-        checkpoint: A folder, or a hub id.
+        checkpoint: A folder, a hub id, or "csm-mini", the small one that comes with this package.
         revision: Of a hub id.
         dtype: Of the weights; by default bfloat16 on CUDA and where they are quantised, and
             float32 elsewhere.

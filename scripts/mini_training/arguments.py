@@ -16,6 +16,8 @@ STAGES = {
 }
 """Each stage with the minutes that it has by default, on two CPU cores, and what it does."""
 
+ADOPT = "adopt"
+
 _DESCRIPTION = """\
 Trains csm-mini: a CSM of our own, from nothing, on speech that the embedded voice makes.
 
@@ -26,6 +28,11 @@ report.jsonl there. --minutes is what a stage may take over all its runs: give m
 stages:
 """
 
+_OTHERS = (
+    "  all       one after the other",
+    f"  {ADOPT:9} take codec and speech model out of --checkpoint, to learn on from there",
+)
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads it; argparse ends the program where it makes no sense."""
@@ -35,12 +42,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     ]
     parser = argparse.ArgumentParser(
         prog="scripts/train_mini",
-        description=_DESCRIPTION + "\n".join([*described, "  all       one after the other"]),
+        description=_DESCRIPTION + "\n".join([*described, *_OTHERS]),
         epilog="Example: scripts/train_mini codec --minutes 45 --work /tmp/mini",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("stage", choices=(*STAGES, "all"), metavar="STAGE", help="one of those above")
+    add("stage", choices=(*STAGES, "all", ADOPT), metavar="STAGE", help="one of those above")
     add(
         "--work",
         type=Path,
@@ -107,7 +114,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         type=Path,
         metavar="DIR",
-        help="what is written, and what is listened to (default: checkpoint, in --work)",
+        help="what is written, listened to or adopted (default: checkpoint, in --work)",
     )
     group.add_argument(
         "--sentences",

@@ -13,10 +13,11 @@ import torch
 from transformers import CsmForConditionalGeneration
 
 from scripts.mini_training.codec.codes import read_codec
+from scripts.mini_training.codec.model import LearningCodec
 from scripts.mini_training.errors import TrainingError
-from scripts.mini_training.learning import load
-from scripts.mini_training.settings import SpeechSize
-from scripts.mini_training.speech.model import csm_config
+from scripts.mini_training.learning import load, save
+from scripts.mini_training.settings import Size, SpeechSize
+from scripts.mini_training.speech.model import LearningSpeech, csm_config
 from scripts.mini_training.speech.tokenizer import letters
 
 TEMPERATURE, TOP_K = 0.6, 30
@@ -36,6 +37,34 @@ def export(work: Path, size: SpeechSize, folder: Path) -> int:
     if not file.exists():
         raise TrainingError(f"{file} is not there; run the speech stage first.")
     return write(folder, size, read_codec(work), load(file)["model"])
+
+
+def adopt(checkpoint: Path, size: Size, work: Path) -> None:
+    """The reverse of `export`: codec and speech model out of a checkpoint, to go on from them.
+
+    The codec's codes stay as they are; what comes after them may be tuned on.
+
+    Raises:
+        TrainingError: It is no checkpoint, or was made with another size.
+    """
+    if not (checkpoint / "config.json").exists():
+        raise TrainingError(f"There is no checkpoint in {checkpoint}; give one with --checkpoint.")
+    model: Any = CsmForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
+    codec, speech = (
+        LearningCodec(size.codec),
+        LearningSpeech(csm_config(size.speech, model.config.codec_config)),
+    )
+    of_codec = model.codec_model.state_dict()
+    model.codec_model = None
+    try:
+        codec.mimi.load_state_dict(of_codec)
+        speech.load_speech(model.state_dict())
+    except RuntimeError as error:
+        raise TrainingError(f"The checkpoint is of another --size: {error}") from None
+    work.mkdir(parents=True, exist_ok=True)
+    save({"model": codec.state_dict()}, work / "codec-books.pt")
+    codec.mimi.save_pretrained(work / "codec")
+    save({"model": speech.speech_weights()}, work / "speech.pt")
 
 
 def write(folder: Path, size: SpeechSize, codec: Any, speech: dict[str, torch.Tensor]) -> int:

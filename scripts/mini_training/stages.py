@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from transformers.utils import logging as transformers_logging
 
-from scripts.mini_training.arguments import STAGES
+from scripts.mini_training.arguments import ADOPT, STAGES
 from scripts.mini_training.codec import codes
 from scripts.mini_training.codec import stage as codec_stage
 from scripts.mini_training.data.corpus import Corpus
 from scripts.mini_training.data.splits import SPLITS
 from scripts.mini_training.errors import TrainingError
-from scripts.mini_training.export import TEMPERATURE, TOP_K, export
+from scripts.mini_training.export import TEMPERATURE, TOP_K, adopt, export
 from scripts.mini_training.learning import Plan
 from scripts.mini_training.progress import Progress
 from scripts.mini_training.settings import SIZES
@@ -45,7 +45,7 @@ class Stages:
             ModelError: Kokoro or Whisper is not.
         """
         for name in STAGES if stage == "all" else (stage,):
-            minutes = self._args.minutes or STAGES[name][0]
+            minutes = self._args.minutes or (0.0 if name == ADOPT else STAGES[name][0])
             with Progress(name, minutes, self._work / "report.jsonl") as progress:
                 getattr(self, f"_{name}")(minutes, progress)
 
@@ -134,6 +134,10 @@ class Stages:
         progress.report(checkpoint=str(self._checkpoint), megabytes=size / 1e6)
         if size > _MOST_BYTES:
             progress.report(note="above 40 MB: too large to be kept in the repository")
+
+    def _adopt(self, minutes: float, progress: Progress) -> None:
+        adopt(self._checkpoint, self._size, self._work)
+        progress.report(adopted=str(self._checkpoint))
 
     def _evaluate(self, minutes: float, progress: Progress) -> None:
         from scripts.mini_training.data import stage as data_stage

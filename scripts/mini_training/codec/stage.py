@@ -19,8 +19,16 @@ from scripts.mini_training.codec.clips import draw
 from scripts.mini_training.codec.losses import SpectralLoss
 from scripts.mini_training.codec.model import LearningCodec
 from scripts.mini_training.codec.phones import IGNORED
+from scripts.mini_training.codec.products import use_products
 from scripts.mini_training.data.corpus import Corpus
-from scripts.mini_training.learning import Plan, learn, load, products_in_bfloat16, save
+from scripts.mini_training.learning import (
+    Plan,
+    has_bfloat16,
+    learn,
+    load,
+    products_in_bfloat16,
+    save,
+)
 from scripts.mini_training.progress import Progress
 from scripts.mini_training.settings import CodecSize
 
@@ -94,6 +102,8 @@ def train(
     model = LearningCodec(size).to(device)
     first_clips = draw(train_corpus, np.random.default_rng(plan.seed), 4, size.clip_frames)
     model.settle(first_clips.audio.to(device))
+    if device.type == "cpu" and not has_bfloat16(device):
+        use_products(model.mimi)
     task = CodecTask(model, size, train_corpus, held_out, plan.seed)
     plan = replace(plan, rate=size.rate)
     books = work / "codec-books.pt"

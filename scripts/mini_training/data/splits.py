@@ -18,7 +18,7 @@ SPLITS: tuple[Split, ...] = ("train", "heldout", "voices")
 
 _HELD_OUT_OF = 20
 _MOST_TRIES = 10_000
-_MOST_WORDS = 14
+MOST_WORDS = 14
 
 
 def is_held_out(text: str) -> bool:
@@ -35,6 +35,6 @@ def sentence_of(source: Sentences, split: Split, rng: random.Random) -> str:
     """
     for _ in range(_MOST_TRIES):
         text = source.sentence(rng)
-        if is_held_out(text) == (split != "train") and len(text.split()) <= _MOST_WORDS:
+        if is_held_out(text) == (split != "train") and len(text.split()) <= MOST_WORDS:
             return text
     raise ValueError(f"The source of sentences has none for {split!r}.")

@@ -22,7 +22,7 @@ from scripts.mini_training.progress import Progress
 SHARD_LINES = 60
 """Two minutes of speech, three quarters of a minute of work for Kokoro on two cores."""
 
-_SPEEDS = (0.85, 1.2)
+_SPEEDS = (0.95, 1.12)
 
 
 class Speaks(Protocol):

@@ -43,12 +43,9 @@ _PERSONAS = (
 
 TRAINED: tuple[Voice, ...] = (
     *(Voice(blend) for blend in _PERSONAS),
-    *(Voice(blend, 0.93) for blend in ("af_heart", "am_michael", "bf_emma:75,af_heart:25")),
-    *(Voice(blend, 1.08) for blend in ("am_michael", "bm_george", "bf_emma", "af_heart")),
-    Voice("af_heart:20,am_michael:80"),
-    Voice("bm_george:75,am_michael:25"),
+    Voice("af_heart", 0.93),
+    Voice("bm_george", 1.08),
     Voice("am_michael:40,af_heart:30,bf_emma:30"),
-    Voice("bf_emma:65,bm_george:35", 1.05),
 )
 
 UNSEEN: tuple[Voice, ...] = (

@@ -14,6 +14,7 @@ import numpy as np
 
 from scripts.mini_training.codec.codes import Rendering
 from scripts.mini_training.data.corpus import Utterance
+from scripts.mini_training.speech.crossing import Crossings
 
 _MOST_SEGMENTS = 5
 _LONG_SHARE, _LONGEST = 0.1, 14
@@ -43,12 +44,21 @@ class Turn:
 class Dialogues:
     """Draws conversations from a corpus."""
 
-    def __init__(self, corpus: Sequence[tuple[Utterance, list[Rendering]]]) -> None:
-        """Takes every utterance with its renderings."""
+    def __init__(
+        self, corpus: Sequence[tuple[Utterance, list[Rendering]]], crossed_share: float = 0.0
+    ) -> None:
+        """Takes every utterance with its renderings.
+
+        Args:
+            corpus: Of all voices.
+            crossed_share: Of the sentences, how many go on as another one does; see `crossing`.
+        """
         self._by_voice: dict[str, list[tuple[Utterance, list[Rendering]]]] = defaultdict(list)
         for one in corpus:
             self._by_voice[one[0].voice].append(one)
         self._voices = sorted(self._by_voice)
+        self._crossed_share = crossed_share
+        self._crossings = {voice: Crossings(self._by_voice[voice]) for voice in self._voices}
 
     def draw(self, rng: np.random.Generator) -> list[Turn]:
         """One conversation."""
@@ -71,7 +81,10 @@ class Dialogues:
     def _sentence(self, rng: np.random.Generator, voice: str, number: int) -> Turn:
         utterances = self._by_voice[voice]
         utterance, renderings = utterances[rng.integers(len(utterances))]
-        return Turn(number, utterance, renderings[rng.integers(len(renderings))])
+        spoken = utterance, renderings[rng.integers(len(renderings))]
+        if rng.random() < self._crossed_share:
+            spoken = self._crossings[voice].draw(rng, spoken)
+        return Turn(number, *spoken)
 
 
 def joined(first: Turn, second: Turn) -> Turn:

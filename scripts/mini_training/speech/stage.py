@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from scripts.mini_training.codec.codes import Rendering
 from scripts.mini_training.data.corpus import Utterance
-from scripts.mini_training.learning import Plan, learn, products_in_bfloat16, save
+from scripts.mini_training.learning import Plan, learn, load, products_in_bfloat16, save
 from scripts.mini_training.progress import Progress
 from scripts.mini_training.settings import SpeechSize
 from scripts.mini_training.speech.batch import Batch, Batches
@@ -25,6 +25,7 @@ Corpus = list[tuple[Utterance, list[Rendering]]]
 
 _HELD_OUT_BATCHES = 6
 _PATIENCE = 12
+_CROSSED_SHARE = 0.5
 
 
 class SpeechTask:
@@ -41,8 +42,8 @@ class SpeechTask:
         self._ahead: dict[int, Future[Batch]] = {}
         shape = dimensions(model.csm.config)
         self._train, self._held_out = (
-            Batches(Dialogues(corpus), letters(), shape, size.batch_positions)
-            for corpus in (train, held_out)
+            Batches(dialogues, letters(), shape, size.batch_positions)
+            for dialogues in (Dialogues(train, _CROSSED_SHARE), Dialogues(held_out))
         )
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -87,6 +88,9 @@ def train(
     """
     torch.manual_seed(plan.seed)
     model = LearningSpeech(csm_config(size, codec_config), size.dropout).to(device)
+    begun = work / "speech.pt"
+    if begun.exists():  # by an earlier run that is over, or in a checkpoint that was adopted
+        model.load_speech(load(begun)["model"])
     task = SpeechTask(model, size, train_corpus, held_out, plan.seed)
     plan = replace(plan, rate=size.rate, patience=_PATIENCE, weight_decay=0.05)
     if not learn(task, plan, work / "speech-learn.pt", progress, listen):

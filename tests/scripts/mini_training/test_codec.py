@@ -1,5 +1,6 @@
 """A small Mimi that learns, is quantised, and codes as transformers does."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from transformers import MimiModel
 from scripts.mini_training.codec import codes, stage
 from scripts.mini_training.codec.books import by_rarity, k_means, nearest
 from scripts.mini_training.codec.losses import SpectralLoss
+from scripts.mini_training.codec.products import use_products
 from scripts.mini_training.data.corpus import Corpus
 from scripts.mini_training.learning import Plan, load
 from tests.scripts.mini_training.conftest import SMOKE, silent_progress
@@ -88,6 +90,32 @@ def test_the_first_code_learns_from_phonemes_alone(train: Corpus, held_out: Corp
     assert model.acoustic.input_proj.weight.grad is not None
     model(audio).phones.square().sum().backward()
     assert model.semantic.input_proj.weight.grad is not None
+
+
+def test_as_products_of_matrices_the_convolutions_give_the_same(train: Corpus):
+    torch.manual_seed(0)
+    model = stage.LearningCodec(SMOKE.codec).double()
+    audio = 0.1 * torch.randn(2, 6 * 1_920, dtype=torch.float64)
+
+    def sound_and_slopes() -> tuple[torch.Tensor, list[torch.Tensor]]:
+        torch.manual_seed(1)
+        model.zero_grad()
+        coded = model(audio)
+        (coded.audio.square().sum() + coded.phones.square().sum()).backward()
+        slopes = [one.grad for one in model.parameters() if one.grad is not None]
+        return coded.audio.detach(), slopes
+
+    (sound, slopes), _ = sound_and_slopes(), use_products(model.mimi)
+    again, slopes_again = sound_and_slopes()
+    assert torch.allclose(again, sound, atol=1e-9)
+    for one, other in zip(slopes, slopes_again, strict=True):
+        assert torch.allclose(one, other, rtol=1e-6, atol=1e-9)
+    # A copy, such as the average of the weights, computes with weights of its own.
+    copied = deepcopy(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert copied(audio).audio.abs().sum() > 0
 
 
 def test_settling_brings_every_stage_to_its_level():

@@ -10,11 +10,15 @@ from pipecat_csm import Segment, load_csm_1b
 from pipecat_csm.model.checkpoint import load_checkpoint
 from pipecat_csm.model.prompt import concat, segment_frames, text_frames
 from pipecat_csm.model.sampling import SamplingOptions
+from safetensors.torch import load_file
 from transformers import CsmForConditionalGeneration, MimiModel
 
+from scripts.mini_training.codec.model import LearningCodec
 from scripts.mini_training.data.corpus import Corpus
 from scripts.mini_training.errors import TrainingError
-from scripts.mini_training.export import TEMPERATURE, TOP_K, export, write
+from scripts.mini_training.export import TEMPERATURE, TOP_K, adopt, export, write
+from scripts.mini_training.learning import load
+from scripts.mini_training.settings import SIZES
 from scripts.mini_training.speech.model import LearningSpeech, csm_config
 from scripts.mini_training.voice import Voicebox, segment_of
 from tests.scripts.mini_training.conftest import SMOKE
@@ -120,3 +124,24 @@ def test_its_card_stays(tmp_path: Path, checkpoint: Path, codec: MimiModel):
 def test_a_missing_stage_is_said(tmp_path: Path):
     with pytest.raises(TrainingError, match="run the speech stage first"):
         export(tmp_path, SMOKE.speech, tmp_path / "checkpoint")
+
+
+def test_what_was_exported_can_be_adopted_and_exported_again(tmp_path: Path, checkpoint: Path):
+    adopt(checkpoint, SMOKE, tmp_path)
+    export(tmp_path, SMOKE.speech, tmp_path / "again")
+    first, again = (
+        load_file(folder / "model.safetensors") for folder in (checkpoint, tmp_path / "again")
+    )
+    assert first.keys() == again.keys()
+    assert all(weight.equal(again[name]) for name, weight in first.items())
+    # The codes are settled; what comes after them may be tuned on.
+    codec = LearningCodec(SMOKE.codec)
+    codec.load_state_dict(load(tmp_path / "codec-books.pt")["model"])
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_a_checkpoint_of_another_size_is_not_adopted(tmp_path: Path, checkpoint: Path, size: str):
+    with pytest.raises(TrainingError, match="another --size"):
+        adopt(checkpoint, SIZES[size], tmp_path)
+    with pytest.raises(TrainingError, match="no checkpoint"):
+        adopt(tmp_path, SMOKE, tmp_path)

@@ -8,7 +8,13 @@ import tokenizers
 import torch
 
 from pipecat_csm.errors import CheckpointError
-from pipecat_csm.model.checkpoint import hub, kyutai_mimi, sesame_format, transformers_format
+from pipecat_csm.model.checkpoint import (
+    hub,
+    kyutai_mimi,
+    sesame_format,
+    shipped,
+    transformers_format,
+)
 from pipecat_csm.model.checkpoint.folder import (
     find_mimi,
     find_weights,
@@ -57,7 +63,7 @@ def load_checkpoint(
     converted and moved by a block of rows.
 
     Args:
-        source: A folder, or a hub id as "sesame/csm-1b".
+        source: A folder, a hub id as "sesame/csm-1b", or "csm-mini", which comes with this package.
         dtype: Of backbone and depth decoder. The codec stays in float32 (float64 with float64).
         revision: Of a hub id: a commit, tag or branch; by default the pinned one, or "main".
         config: Dimensions, instead of those that the files tell.
@@ -117,6 +123,8 @@ def load_checkpoint(
 
 
 def _folder_of(source: str | Path, revision: str | None) -> Path:
+    if source == shipped.NAME:
+        return shipped.FOLDER
     path = Path(source).expanduser()
     if path.is_dir():
         return path
@@ -125,8 +133,8 @@ def _folder_of(source: str | Path, revision: str | None) -> Path:
     if isinstance(source, str) and hub.is_hub_id(source):
         return hub.download(source, revision)
     raise CheckpointError(
-        f"There is no folder {path}; give one that holds a CSM checkpoint, or the id of one on "
-        "the hub, as sesame/csm-1b (https://huggingface.co/sesame/csm-1b)."
+        f"There is no folder {path}; give one that holds a CSM checkpoint, the id of one on the "
+        "hub, as sesame/csm-1b (https://huggingface.co/sesame/csm-1b), or csm-mini, which is here."
     )
 
 
