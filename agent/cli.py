@@ -130,8 +130,8 @@ def _add_doctor(commands: Any) -> None:
     doctor.add_argument(
         "--checkpoint",
         metavar="CSM",
-        help="instead: compare this CSM (a folder or a Hugging Face id) with transformers' own, "
-        "and have Whisper hear it",
+        help="instead: compare this CSM (a folder, a Hugging Face id, csm-mini) with transformers' "
+        "own, and have Whisper hear it",
     )
     doctor.add_argument("--device", help="for --checkpoint: cuda, cpu, ...")
     doctor.set_defaults(run=_doctor)

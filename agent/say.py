@@ -93,7 +93,8 @@ def add_parser(commands: Any) -> None:
     say.add_argument(
         "--checkpoint",
         default="sesame/csm-1b",
-        help="a folder or a Hugging Face id (default sesame/csm-1b)",
+        help="a folder, a Hugging Face id, or csm-mini, a small one that comes with the program "
+        "(default sesame/csm-1b)",
     )
     say.set_defaults(run=run)
 

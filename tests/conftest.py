@@ -16,6 +16,7 @@ from tests.talk import DATA
 # Whole conversations in real time, by where they stand: they must have the machine to themselves.
 # `scripts/test` runs all else in two processes.
 _CONVERSATIONS = (
+    "tests/agent/test_services",
     "tests/e2e/test_browser",
     "tests/e2e/test_conversation",
     "tests/e2e/test_csm",

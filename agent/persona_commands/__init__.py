@@ -119,7 +119,9 @@ def _add_preview(actions: Any) -> None:
     preview.add_argument("name", metavar="NAME|PATH", help="a persona's name, folder or file")
     preview.add_argument("text", nargs="?", help="what to say (default: its greeting)")
     preview.add_argument(
-        "--checkpoint", metavar="CSM", help="a folder or a Hugging Face id, as sesame/csm-1b"
+        "--checkpoint",
+        metavar="CSM",
+        help="a folder, a Hugging Face id, as sesame/csm-1b, or csm-mini",
     )
     preview.add_argument("--device", help="for CSM: cuda, cpu, ...")
     preview.add_argument("--seed", type=int, help="for CSM: the same seed says the same again")

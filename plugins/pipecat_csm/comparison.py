@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pipecat_csm.errors import CheckpointError
 from pipecat_csm.model.checkpoint import Checkpoint, load_checkpoint
+from pipecat_csm.model.checkpoint.shipped import located
 from pipecat_csm.model.csm import CSMModel
 from pipecat_csm.model.prompt import Prompt, text_frames
 from pipecat_csm.model.state import StepState
@@ -148,7 +149,7 @@ def _reference_logits(
     from transformers import CsmForConditionalGeneration
 
     try:
-        reference: Any = CsmForConditionalGeneration.from_pretrained(source, dtype=dtype)
+        reference: Any = CsmForConditionalGeneration.from_pretrained(located(source), dtype=dtype)
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise CheckpointError(

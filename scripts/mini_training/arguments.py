@@ -98,7 +98,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         "--vocabulary",
         choices=("closed", "open"),
         default="closed",
-        help="225 words in sentences that make some sense, or 16,000 that make none",
+        help="192 words in sentences that make some sense, or 16,000 that make none",
     )
     group.add_argument(
         "--text",

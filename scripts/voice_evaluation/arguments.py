@@ -39,7 +39,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def _add_voice(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the voice that speaks")
     voice = group.add_mutually_exclusive_group(required=True)
-    voice.add_argument("--checkpoint", help="CSM: a folder or a Hugging Face id")
+    voice.add_argument("--checkpoint", help="CSM: a folder, a Hugging Face id, or csm-mini")
     voice.add_argument(
         "--voice",
         metavar="KOKORO",

@@ -7,7 +7,7 @@ import yaml
 
 from agent.config import ConfigError, load_settings, profile_names, validate
 from agent.resources import configs_dir
-from agent.settings import Settings
+from agent.settings import CSMSettings, Settings
 
 ORIGIN_SENTENCE = (
     "'server.allowed_origins.0'.*'talk.example': an origin is '\\*' or scheme://host, as in "
@@ -47,6 +47,19 @@ def test_a_base_may_lie_beside_the_profile(tmp_path):
     profile = write(tmp_path / "mine.yaml", "base: house.yaml\nserver: {max_sessions: 2}\n")
     server = load_settings(profile, environ={}).server
     assert (server.port, server.max_sessions) == (9000, 2)
+
+
+def test_the_small_csm_is_chosen_by_one_word(tmp_path):
+    profile = write(tmp_path / "mine.yaml", "base: embedded\ntts: csm-mini\n")
+    chosen = load_settings(profile, environ={}).tts
+    assert chosen == load_settings("embedded", overrides={"tts.engine": "csm-mini"}, environ={}).tts
+    assert chosen == load_settings("csm-mini", environ={}).tts
+    assert chosen.csm_settings.checkpoint == "csm-mini"
+    # The kernels that make it fast on a processor are for 16 bits; who wants others may say so.
+    assert chosen.csm_settings.dtype == "bfloat16"
+    exact = chosen.model_copy(update={"csm": CSMSettings(dtype="float32")})
+    assert exact.csm_settings.dtype == "float32"
+    assert load_settings("csm-cpu", environ={}).tts.csm_settings.checkpoint == "sesame/csm-1b"
 
 
 def test_the_environment_overrides_the_profile_and_is_read_as_yaml():

@@ -1,101 +1,62 @@
-"""The whole agent with a tiny CSM: real VAD, Whisper, language model and sockets.
+"""The whole agent with CSM: real VAD, Whisper, language model and sockets.
 
-What its random weights say is no speech, but all around them is as with the real ones.
+Once with a tiny one, of whose random weights nothing is understood, and once with csm-mini.
 """
 
 import asyncio
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pipecat_csm.history import turns_of
-from pipecat_csm.services.conversation import CSMConversation
 from playwright.async_api import expect
 
 from tests.caller import Caller
 from tests.e2e.browser import microphone, open_page
+from tests.e2e.csm_calls import (
+    AGENT,
+    CALLER,
+    GREETING,
+    as_written,
+    at_rest,
+    conversation,
+    csm_server,
+    since_greeting,
+    speaks,
+    written,
+)
 from tests.hearing import hear, word_errors
 from tests.inside import InsideServer
 from tests.plugins.pipecat_csm.tiny import save_tiny, tiny_csm
 from tests.talk import answer, greeted, transcripts
 
-AGENT, CALLER = 0, 1
-GREETING = "Hi, I'm Ada. What is on your mind?"
+# In words that csm-mini knows.
 LONG = (
-    "Sure, I can help with that. The old bridge was closed all winter, so everyone walked along "
-    "the river. Nobody complained about the cold, and that was that. In spring it was open again, "
-    "and they all drove across it, as if there had never been anything else."
+    "Yes, of course. I see two old books on the table, and they have four green cups at home. The "
+    "train is near the river, and we need some warm bread this morning. You like the small dogs in "
+    "the garden. They want five red letters, and the music is here again tomorrow."
 )
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny CSM whose frames are 80 ms, as the real one's are."""
+@pytest.fixture(scope="module", params=["random", "csm-mini"])
+def checkpoint(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path | str:
+    """A tiny CSM whose frames are 80 ms, as the real one's are; then the one that ships."""
+    if request.param != "random":
+        return request.param
     csm = tiny_csm(codec_config={"upsampling_ratios": [8, 6, 5, 4]})
     return save_tiny(csm, tmp_path_factory.mktemp("csm"))
 
 
-def csm_server(checkpoint: Path, **settings: Any) -> InsideServer:
-    csm = {"tts.engine": "csm", "tts.csm.checkpoint": str(checkpoint), "server.max_sessions": 2}
-    return InsideServer(**csm, **settings)
-
-
 @pytest.fixture(scope="module")
-def inside(checkpoint: Path, _llm) -> Iterator[InsideServer]:
+def inside(checkpoint: Path | str, _llm) -> Iterator[InsideServer]:
     scripted = {"llm.provider": "openai", "llm.base_url": _llm.url}
     with csm_server(checkpoint, **scripted) as server:
         yield server
-
-
-def conversation(server: InsideServer) -> CSMConversation:
-    found = server.session.mouth.conversation
-    assert found is not None
-    return found
-
-
-async def until(condition: Callable[[], object], within_s: float = 30) -> None:
-    for _ in range(int(within_s / 0.05)):
-        if condition():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("waited in vain")
-
-
-async def at_rest(server: InsideServer) -> None:
-    """Until what was sent has been heard, and the engine has followed."""
-    here = conversation(server)
-    await until(lambda: not here.busy and here.in_step)
-
-
-async def speaks(caller: Caller, *, since: float) -> None:
-    """Until the agent speaks, and is not interrupted again."""
-
-    def speaking() -> bool:
-        begun = [m.at for m in caller.messages if m.type == "bot-started-speaking"]
-        return bool(begun) and begun[-1] > max([since, *caller.interruptions])
-
-    await caller.wait(speaking, what="an answer")
-
-
-def since_greeting(messages: list[Any]) -> list[tuple[str, str]]:
-    """A prompt's conversation, without what the language model is made to believe before it."""
-    begin = next(i for i, m in enumerate(messages) if m["content"] == GREETING)
-    return [(m["role"], m["content"]) for m in messages[begin:]]
-
-
-def written(server: InsideServer) -> list[tuple[str, str]]:
-    """The conversation as the language model knows it."""
-    return since_greeting([*server.session.context.messages])
-
-
-def as_written(server: InsideServer) -> list[tuple[str, str]]:
-    """The same, as the history has it."""
-    roles = {AGENT: "assistant", CALLER: "user"}
-    return [(roles[who], text) for who, text in turns_of(conversation(server).history.heard)]
 
 
 async def test_five_turns_are_in_the_history_and_are_read_once(checkpoint, question, remark):

@@ -112,6 +112,8 @@ def train(
         if not learn(task, first, work / "codec-learn.pt", progress, listen):
             return False
         fit(model, train_corpus, plan.seed, progress)
+        # From here on no code changes: the speech stage need not wait for the tuning.
+        model.mimi.save_pretrained(work / "codec")
         save({"model": model.state_dict()}, books)
     model.load_state_dict(load(books)["model"])
     model.tune()

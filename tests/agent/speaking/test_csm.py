@@ -17,6 +17,7 @@ from agent.speaking.csm import why_not
         ("auto", ("Small One", 4.2), "a GPU with 6 GB, and Small One has 4 GB"),
         ("auto", ("Large One", 24.0), None),
         ("csm", (None, 0.0), None),
+        ("csm-mini", (None, 0.0), None),
         ("csm", ("Small One", 4.2), None),
         ("kokoro", ("Large One", 24.0), "the settings choose Kokoro"),
     ],
@@ -27,7 +28,7 @@ def test_it_is_tried_where_it_may_work_and_where_it_is_asked_for(monkeypatch, en
     assert found == why if why is None else why in str(found)
 
 
-@pytest.mark.parametrize("engine", ["auto", "csm"])
+@pytest.mark.parametrize("engine", ["auto", "csm", "csm-mini"])
 def test_what_must_be_installed_is_named(monkeypatch, engine):
     monkeypatch.setattr(csm, "gpu", lambda: ("Large One", 24.0))
     monkeypatch.setattr(csm.importlib.util, "find_spec", lambda name: None)

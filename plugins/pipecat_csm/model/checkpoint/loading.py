@@ -123,9 +123,7 @@ def load_checkpoint(
 
 
 def _folder_of(source: str | Path, revision: str | None) -> Path:
-    if source == shipped.NAME:
-        return shipped.FOLDER
-    path = Path(source).expanduser()
+    path = Path(shipped.located(source)).expanduser()
     if path.is_dir():
         return path
     if path.exists():
