@@ -23,6 +23,8 @@ from scripts.mini_training.speech.tokenizer import letters
 TEMPERATURE, TOP_K = 0.6, 30
 """What a model that has heard hours, not a million of them, is best drawn with."""
 
+_OF_A_RUN = ("codes", "codec-learn.pt", "codec-tune.pt", "speech-learn.pt")
+
 
 def export(work: Path, size: SpeechSize, folder: Path) -> int:
     """Writes the checkpoint of what is in the work folder.
@@ -45,8 +47,11 @@ def adopt(checkpoint: Path, size: Size, work: Path) -> None:
     The codec's codes stay as they are; what comes after them may be tuned on.
 
     Raises:
-        TrainingError: It is no checkpoint, or was made with another size.
+        TrainingError: It is no checkpoint, or was made with another size; or the work folder holds
+            another run, whose codes and states would be gone on with.
     """
+    if any((work / name).exists() for name in _OF_A_RUN):
+        raise TrainingError(f"{work} holds another run; give an empty folder with --work.")
     if not (checkpoint / "config.json").exists():
         raise TrainingError(f"There is no checkpoint in {checkpoint}; give one with --checkpoint.")
     model: Any = CsmForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)

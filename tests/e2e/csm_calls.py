@@ -1,7 +1,5 @@
 """A server that speaks with CSM, looked into while a call goes on."""
 
-import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +7,7 @@ from pipecat_csm.history import turns_of
 from pipecat_csm.services.conversation import CSMConversation
 
 from tests.caller import Caller
+from tests.e2e.waiting import until
 from tests.inside import InsideServer
 
 AGENT, CALLER = 0, 1
@@ -26,14 +25,6 @@ def conversation(server: InsideServer) -> CSMConversation:
     found = server.session.mouth.conversation
     assert found is not None
     return found
-
-
-async def until(condition: Callable[[], object], within_s: float = 30) -> None:
-    for _ in range(int(within_s / 0.05)):
-        if condition():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("waited in vain")
 
 
 async def at_rest(server: InsideServer) -> None:

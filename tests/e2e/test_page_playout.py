@@ -1,7 +1,6 @@
 """The page says how much of each reply it has played, and the server knows it at a barge-in."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,16 +11,9 @@ from playwright.async_api import Page
 
 from tests.e2e.browser import microphone, now_ms, open_page, played
 from tests.e2e.puppet import PuppetCall, PuppetServer, reached_s
+from tests.e2e.waiting import until
 
 pytestmark = pytest.mark.browser
-
-
-async def until(condition: Callable[[], object], within_s: float = 30) -> None:
-    for _ in range(int(within_s / 0.05)):
-        if condition():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("waited in vain")
 
 
 async def heard_s(page: Page, since_ms: float) -> float:

@@ -145,3 +145,6 @@ def test_a_checkpoint_of_another_size_is_not_adopted(tmp_path: Path, checkpoint:
         adopt(checkpoint, SIZES[size], tmp_path)
     with pytest.raises(TrainingError, match="no checkpoint"):
         adopt(tmp_path, SMOKE, tmp_path)
+    (tmp_path / "codes").mkdir()
+    with pytest.raises(TrainingError, match="another run"):
+        adopt(checkpoint, SMOKE, tmp_path)
