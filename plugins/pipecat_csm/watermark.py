@@ -126,6 +126,8 @@ def _parts(samples: int) -> Iterator[tuple[int, int]]:
 
 
 def _marked(perth: Any, part: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not part.any():  # its spectrum and back is nothing only on some processors
+        return part.copy()
     import torch
 
     with torch.inference_mode():
