@@ -18,12 +18,12 @@ from scripts.mini_training.errors import TrainingError
 from scripts.mini_training.learning import load, save
 from scripts.mini_training.settings import Size, SpeechSize
 from scripts.mini_training.speech.model import LearningSpeech, csm_config
-from scripts.mini_training.speech.tokenizer import letters
+from scripts.mini_training.speech.tokenizer import words
 
 TEMPERATURE, TOP_K = 0.6, 30
 """What a model that has heard hours, not a million of them, is best drawn with."""
 
-_OF_A_RUN = ("codes", "codec-learn.pt", "codec-tune.pt", "speech-learn.pt")
+_OF_A_RUN = ("codes", "codec-learn.pt", "codec-join.pt", "codec-tune.pt", "speech-learn.pt")
 
 
 def export(work: Path, size: SpeechSize, folder: Path) -> int:
@@ -67,7 +67,7 @@ def adopt(checkpoint: Path, size: Size, work: Path) -> None:
     except RuntimeError as error:
         raise TrainingError(f"The checkpoint is of another --size: {error}") from None
     work.mkdir(parents=True, exist_ok=True)
-    save({"model": codec.state_dict()}, work / "codec-books.pt")
+    save({"model": codec.state_dict()}, work / "codec-codes.pt")
     codec.mimi.save_pretrained(work / "codec")
     save({"model": speech.speech_weights()}, work / "speech.pt")
 
@@ -90,7 +90,7 @@ def write(folder: Path, size: SpeechSize, codec: Any, speech: dict[str, torch.Te
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     model.to(torch.float16).save_pretrained(partial)
-    letters().save(str(partial / "tokenizer.json"))
+    words().save(str(partial / "tokenizer.json"))
     folder.mkdir(parents=True, exist_ok=True)
     for path in partial.iterdir():  # what else is there, such as its card, stays
         path.replace(folder / path.name)

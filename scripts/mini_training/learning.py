@@ -10,8 +10,9 @@ held out, is the result, and a run that has not got better for a while ends.
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,6 +58,7 @@ class Plan:
         check_s: From one look at what was held out to the next.
         patience: It ends after so many looks without a better one; None never.
         most_steps: It pauses after so many steps in this run; None never.
+        slower: By the beginnings of parameters' names, what share of the rate they have.
     """
 
     minutes: float
@@ -67,6 +69,7 @@ class Plan:
     check_s: float = 180.0
     patience: int | None = None
     most_steps: int | None = None
+    slower: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 def learn(
@@ -119,10 +122,7 @@ class _Run:
         self.best_file = file.with_name(f"{file.stem}.best.pt")
         self.parameters = [p for p in task.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in self.parameters if p.ndim > 1]},
-                {"params": [p for p in self.parameters if p.ndim <= 1], "weight_decay": 0.0},
-            ],
+            _groups(task.model, plan),
             lr=plan.rate,
             betas=(0.9, 0.98),
             weight_decay=plan.weight_decay,
@@ -146,7 +146,7 @@ class _Run:
         torch.manual_seed(hash((self.plan.seed, self.steps)) % 2**63)
         rate = self.plan.rate * rate_share(self.spent_s / (60 * self.plan.minutes))
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         self.task.model.train()
         loss, parts = self.task.loss(self.steps)
         self.optimizer.zero_grad(set_to_none=True)
@@ -194,6 +194,23 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps, self.spent_s, self.checked_s, self.best, self.worse = state["numbers"]
         self.saved_s = self.spent_s
+
+
+def _groups(model: nn.Module, plan: Plan) -> list[dict[str, Any]]:
+    """What learns, matrices and vectors apart, and each by how fast."""
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            shares = (share for prefix, share in plan.slower.items() if name.startswith(prefix))
+            groups[parameter.ndim > 1, next(shares, 1.0)].append(parameter)
+    return [
+        {
+            "params": parameters,
+            "share": share,
+            "weight_decay": plan.weight_decay if is_matrix else 0.0,
+        }
+        for (is_matrix, share), parameters in groups.items()
+    ]
 
 
 def products_in_bfloat16(device: torch.device, enabled: bool = True) -> torch.autocast:

@@ -51,6 +51,10 @@ class Progress:
         """What follows is not so many minutes, but so many of these."""
         self._bar.total, self._bar.unit = total, unit
 
+    def time(self, minutes: float) -> None:
+        """What follows is so many minutes again."""
+        self._bar.total, self._bar.unit = round(minutes, 2), "min"
+
     def after(self, minutes: float) -> None:
         """What follows is a part of the stage, before which so many minutes lie."""
         self._before = minutes

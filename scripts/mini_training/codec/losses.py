@@ -1,9 +1,12 @@
-"""How far two sounds are apart, for an ear.
+"""How far two sounds are apart.
 
-Magnitudes of spectra alone: a codec of this size cannot follow phases, and is not asked to. The
-logarithm of mel bands at four resolutions says what is heard; the plain magnitudes, which loud
-partials rule, keep voices harmonic.
+For an ear: magnitudes of spectra. The logarithm of mel bands at four resolutions says what is
+heard; the plain magnitudes, which loud partials rule, keep voices harmonic. And in phase: what is
+voiced is wanted at phases that can be known (see `in_step`), and asking for these, not only for
+magnitudes, is what teaches a decoder to hold a pitch. High partials and noise are left to the ear.
 """
+
+import math
 
 import torch
 import torchaudio
@@ -13,6 +16,8 @@ _RATE_HZ = 24_000
 _RESOLUTIONS = ((2048, 80), (1024, 64), (512, 40), (256, 20))
 _FLOOR = 1e-4
 _LINEAR_WEIGHT = 0.5
+_PHASE_WINDOWS = (1024, 512)
+_PHASES_BELOW_HZ = 2_400
 
 
 class SpectralLoss(nn.Module):
@@ -51,3 +56,31 @@ class SpectralLoss(nn.Module):
         # abs() has no gradient at 0; and of a full-scale sine this makes 1.
         power = torch.view_as_real(spectrum).square().sum(dim=-1)
         return (power + 1e-9).sqrt() * 2 / window.sum()
+
+
+class PhaseLoss(nn.Module):
+    """How far the low parts of two sounds are apart, phases included: 1 for silence."""
+
+    def __init__(self) -> None:
+        """Makes windows."""
+        super().__init__()
+        for samples in _PHASE_WINDOWS:
+            self.register_buffer(f"window_{samples}", torch.hann_window(samples), persistent=False)
+
+    def forward(self, made: Tensor, wanted: Tensor) -> Tensor:
+        """Of two batches of [clips, samples]."""
+        total = made.new_zeros(())
+        for samples in _PHASE_WINDOWS:
+            window = self.get_buffer(f"window_{samples}")
+            lowest = math.ceil(_PHASES_BELOW_HZ * samples / _RATE_HZ)
+            ours, theirs = (
+                torch.view_as_real(
+                    torch.stft(one, samples, samples // 4, window=window, return_complex=True)
+                )[:, 1:lowest]
+                * (2 / window.sum())
+                for one in (made, wanted)
+            )
+            apart = torch.linalg.vector_norm(ours - theirs, dim=(1, 2, 3))
+            size = torch.linalg.vector_norm(theirs, dim=(1, 2, 3))
+            total = total + (apart / (size + 0.02)).mean()
+        return total / len(_PHASE_WINDOWS)

@@ -1,14 +1,17 @@
 """A Mimi of transformers' while it learns, with what is only there for that.
 
 Mimi's quantiser is split: the first codebook and the others each have a projection of their own
-from the one latent, and one back, and what they give is added. While it learns, there is no
+from the one latent, and one back, and what they give is added. For the most of its time there is no
 quantiser: the two projections are joined by noise in proportion to the spread of each dimension.
 That is what a quantiser will do later, it cannot be outgrown by larger numbers, and it keeps what
-does not matter out of the bottleneck, where k-means would spend codes on it.
+does not matter out of the bottleneck, where k-means would spend codes on it. Then there are codes,
+and all learns together (see `quantising`).
 
 The first projection gets no gradient from the sound. It learns from one thing alone, a linear
 reading of the phonemes (see `phones`), so that its clusters are kinds of phonemes in sequence, in
 every voice: what the backbone of a CSM has to say, while the depth decoder says how it sounds.
+The other projection is asked, besides, for the pitch (see `in_step`), which an encoder finds out
+for itself only after hours.
 """
 
 from dataclasses import dataclass
@@ -19,10 +22,16 @@ from torch import Tensor, nn
 from transformers import MimiConfig, MimiModel
 
 from scripts.mini_training.codec.phones import PHONES, POINTS
+from scripts.mini_training.codec.quantising import fix, loosen, quantised
+from scripts.mini_training.codec.start import as_cosine_transform
 from scripts.mini_training.settings import CodecSize
 
 FRAME_SAMPLES = 1_920
+MOST_CYCLES = 35
+"""Of a voice in a frame: 437 Hz."""
+
 _NOISE = 0.15
+_TO_CODES = 2.5
 _LAYER_SCALE = 0.1  # Mimi's 0.01 takes longer to wake its transformers than there is time here
 
 
@@ -33,12 +42,15 @@ class Coded:
     Attributes:
         audio: [clips, samples].
         phones: Logits [clips, frames, POINTS, len(PHONES)].
-        spread: How far the bottleneck's scale is from 1, to be kept small.
+        cycles: Logits [clips, frames, MOST_CYCLES + 1].
+        strays: How far the bottleneck's scale is from 1, and later the latents from their codes, to
+            be kept small.
     """
 
     audio: Tensor
     phones: Tensor
-    spread: Tensor
+    cycles: Tensor
+    strays: Tensor
 
 
 def mimi_config(size: CodecSize) -> MimiConfig:
@@ -62,14 +74,15 @@ def mimi_config(size: CodecSize) -> MimiConfig:
 
 
 class LearningCodec(nn.Module):
-    """A Mimi, and a reader of phonemes beside it."""
+    """A Mimi, and readers of phonemes and of the pitch beside it."""
 
     def __init__(self, size: CodecSize) -> None:
         """Makes one with random weights."""
         super().__init__()
         self.mimi: Any = MimiModel(mimi_config(size))
         self.reader = nn.Linear(size.bottleneck, POINTS * len(PHONES))
-        self.quantised = False
+        self.pitch_reader = nn.Linear(size.bottleneck, MOST_CYCLES + 1)
+        self.quantised = self.codes_are_fixed = False
 
     @property
     def semantic(self) -> Any:
@@ -92,18 +105,26 @@ class LearningCodec(nn.Module):
 
     def forward(self, audio: Tensor) -> Coded:
         """Through the bottleneck and back; through the codebooks once there are any."""
-        if self.quantised:
-            return self._through_codes(audio)
         semantic, acoustic = self.latents(audio)
-        heard = _noisy(semantic, self.training)
-        found = self.semantic.output_proj(heard.detach())
-        found = found + self.acoustic.output_proj(_noisy(acoustic, self.training))
+        heard = self._bottleneck(self.semantic, semantic)
+        sounding = self._bottleneck(self.acoustic, acoustic)
+        found = self.semantic.output_proj(heard.detach()) + self.acoustic.output_proj(sounding)
         scale = torch.stack([_spread(semantic), _spread(acoustic)])
+        strays = scale.log().square().mean()
+        if self.quantised:
+            strays = strays + _TO_CODES * (_apart(semantic, heard) + _apart(acoustic, sounding))
         return Coded(
             self.mimi.decoder(found).audio_values[:, 0],
             self.read(heard),
-            scale.log().square().mean(),
+            self.pitch_reader(sounding.transpose(1, 2)),
+            strays,
         )
+
+    def _bottleneck(self, side: Any, latents: Tensor) -> Tensor:
+        if self.quantised:
+            chosen = quantised(side, latents, self.training and not self.codes_are_fixed)
+            return latents + (chosen - latents).detach()  # for the gradient the codes are exact
+        return _noisy(latents) if self.training else latents
 
     @torch.no_grad()
     def settle(self, audio: Tensor) -> None:
@@ -125,50 +146,54 @@ class LearningCodec(nn.Module):
             (mimi.decoder.upsample.conv, 1.0),
             (mimi.decoder.decoder_seanet.layers[-1].conv, float(audio.std())),
         )
+        found: list[Tensor] = []
         for module, level in levels:
-            found: list[Tensor] = []
-            hook = module.register_forward_hook(lambda *args, found=found: found.append(args[-1]))
+            found.clear()
+            hook = module.register_forward_hook(lambda *args: found.append(args[-1]))
             self(audio)
             hook.remove()
             scale = level / found[0].std().clamp(min=1e-8)
             for parameter in module.parameters():
                 parameter.mul_(scale)
+        net = mimi.decoder.decoder_seanet
+        hook = net.register_forward_hook(lambda *args: found.append(args[1][0]))
+        self(audio)
+        hook.remove()
+        as_cosine_transform(net, found[-1])
 
     def read(self, semantic: Tensor) -> Tensor:
         """Phonemes from what the first codebook says, [clips, bottleneck, frames]."""
         logits = self.reader(semantic.transpose(1, 2))
         return logits.unflatten(-1, (POINTS, len(PHONES)))
 
-    def _through_codes(self, audio: Tensor) -> Coded:
-        with torch.no_grad():
-            codes = self.mimi.encode(audio[:, None]).audio_codes
-            semantic = self.semantic.layers[0].decode(codes[:, 0])
-        found = self.mimi.quantizer.decode(codes)
-        audio = self.mimi.decoder(found).audio_values[:, 0]
-        return Coded(audio, self.read(semantic), audio.new_zeros(()))
+    def quantise(self) -> None:
+        """From now on goes through the codebooks, which learn with the rest."""
+        self.quantised = True
+        for side in (self.semantic, self.acoustic):
+            loosen(side)
+
+    def fix_codes(self) -> None:
+        """Ends that: the codebooks are as they will be exported."""
+        for side in (self.semantic, self.acoustic):
+            fix(side)
 
     def tune(self) -> None:
-        """From now on goes through the codes, and only what comes after them learns."""
-        self.quantised = True
+        """From now on no code changes, and only what comes after the codes learns."""
+        self.quantised = self.codes_are_fixed = True
         self.requires_grad_(False)
-        for module in (self.mimi.decoder, self.semantic.output_proj, self.acoustic.output_proj):
+        after = self.mimi.decoder, self.semantic.output_proj, self.acoustic.output_proj
+        for module in (*after, self.reader, self.pitch_reader):
             module.requires_grad_(True)
-        self.reader.requires_grad_(True)
-        self.forget_tables()
-
-    def forget_tables(self) -> None:
-        """Drops the codebooks that transformers has computed from sums and counts, and keeps."""
-        for module in self.mimi.modules():
-            if hasattr(module, "_embed"):
-                module._embed = None
 
 
 def _spread(latents: Tensor) -> Tensor:
     return latents.std(dim=(0, 2)).mean().clamp(min=1e-5)
 
 
-def _noisy(latents: Tensor, training: bool) -> Tensor:
-    if not training:
-        return latents
+def _apart(latents: Tensor, codes: Tensor) -> Tensor:
+    return (latents - codes.detach()).square().mean()
+
+
+def _noisy(latents: Tensor) -> Tensor:
     spread = latents.detach().std(dim=(0, 2), keepdim=True)
     return latents + _NOISE * spread * torch.randn_like(latents)

@@ -1,8 +1,9 @@
-"""The codec stage: learn without a quantiser, fit the codebooks, tune what comes after them.
+"""The codec stage: learn without a quantiser, fit codebooks, learn on through them, tune the rest.
 
-Two thirds of the time go to the first, one third to the last; the codebooks take a minute. How
-good the codec is at either end is told in losses, in how many phonemes the first codebook still
-tells, and in the words that Whisper hears in what has gone through it.
+Three fifths of the time go to the first and a quarter to learning with codes; then those are fixed,
+and what is left goes to what comes after them. How good the codec is at either end is told in
+losses, in how many phonemes the first codebook still tells, and in the words that Whisper hears in
+what has gone through it.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,10 @@ from torch import Tensor, nn
 
 from scripts.mini_training.codec.books import fit_side
 from scripts.mini_training.codec.clips import draw
-from scripts.mini_training.codec.losses import SpectralLoss
+from scripts.mini_training.codec.codes import PACES, played
+from scripts.mini_training.codec.in_step import Wanted
+from scripts.mini_training.codec.in_step import make as put_in_step
+from scripts.mini_training.codec.losses import PhaseLoss, SpectralLoss
 from scripts.mini_training.codec.model import LearningCodec
 from scripts.mini_training.codec.phones import IGNORED
 from scripts.mini_training.codec.products import use_products
@@ -32,11 +36,15 @@ from scripts.mini_training.learning import (
 from scripts.mini_training.progress import Progress
 from scripts.mini_training.settings import CodecSize
 
-_LEARN_SHARE = 0.65
-_SPREAD_WEIGHT = 0.1
-_PHONE_WEIGHT = 0.5
+_LEARN_SHARE, _CODES_SHARE = 0.6, 0.25
+_STRAYS_WEIGHT = 0.1
+_SPECTRAL_WEIGHT, _PHASE_WEIGHT = 0.5, 1.0
+_PHONE_WEIGHT, _CYCLES_WEIGHT = 0.5, 0.3
 _HELD_OUT_BATCHES = 6
 _FIT_FRAMES = 60_000
+# What begins as a transform (see `start`) is soon no such thing if it goes as fast as the rest.
+_FIRST = "mimi.decoder.decoder_seanet.layers.0."
+_SLOWER = {_FIRST: 0.4, "mimi.decoder.decoder_seanet.": 0.12}
 
 
 class CodecTask:
@@ -47,9 +55,11 @@ class CodecTask:
     ) -> None:
         """Learns from one corpus, and is judged on the other."""
         self.model = model
-        self._size, self._train, self._held_out, self._seed = size, train, held_out, seed
+        self._size, self._seed = size, seed
+        self._train, self._held_out = (train, Wanted(train)), (held_out, Wanted(held_out))
         self._device = next(model.parameters()).device
         self._spectral = SpectralLoss().to(self._device)
+        self._phase = PhaseLoss().to(self._device)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Of a batch of clips."""
@@ -66,21 +76,35 @@ class CodecTask:
         return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
 
     def _loss(
-        self, model: nn.Module, corpus: Corpus, rng: np.random.Generator
+        self, model: nn.Module, corpus: tuple[Corpus, Wanted], rng: np.random.Generator
     ) -> tuple[Tensor, dict[str, float]]:
-        clips = draw(corpus, rng, self._size.clips, self._size.clip_frames).to(self._device)
-        # Not where what comes after the codes is tuned: the rounding is a hiss, as loud as what a
-        # voice has at the highest pitches, which the decoder must make itself in the end.
+        clips = draw(*corpus, rng, self._size.clips, self._size.clip_frames).to(self._device)
+        # Not in the end, with codes: the rounding is a hiss, as loud as what a voice has at the
+        # highest pitches, which the decoder must make itself.
         with products_in_bfloat16(self._device, model.training and not self.model.quantised):
             coded = model(clips.audio)
-        spectral = self._spectral(coded.audio.float(), clips.audio)
+        spectral = self._spectral(coded.audio.float(), clips.wanted)
+        phase = self._phase(coded.audio.float(), clips.wanted)
         logits, labels = coded.phones.float().flatten(0, 2), clips.phones.flatten()
         phones = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED)
         sounding = labels > 0
         right = (logits.argmax(dim=1) == labels)[sounding].float().mean()
-        loss = spectral + _PHONE_WEIGHT * phones + _SPREAD_WEIGHT * coded.spread
-        parts = {"spectral": spectral.item(), "phones": phones.item(), "phones right": right.item()}
-        return loss, parts
+        pitch, cycles = coded.cycles.float().flatten(0, 1), clips.cycles.flatten()
+        counted = nn.functional.cross_entropy(pitch, cycles)
+        loss = (
+            _SPECTRAL_WEIGHT * spectral
+            + _PHASE_WEIGHT * phase
+            + _PHONE_WEIGHT * phones
+            + _CYCLES_WEIGHT * counted
+            + _STRAYS_WEIGHT * coded.strays
+        )
+        return loss, {
+            "spectral": spectral.item(),
+            "phase": phase.item(),
+            "phones": phones.item(),
+            "phones right": right.item(),
+            "pitch right": (pitch.argmax(dim=1) == cycles)[cycles > 0].float().mean().item(),
+        }
 
 
 def train(
@@ -100,42 +124,72 @@ def train(
     """
     torch.manual_seed(plan.seed)
     model = LearningCodec(size).to(device)
-    first_clips = draw(train_corpus, np.random.default_rng(plan.seed), 4, size.clip_frames)
-    model.settle(first_clips.audio.to(device))
+    for corpus in (train_corpus, held_out):
+        put_in_step(corpus, progress, torch.get_num_threads())
+    progress.time(plan.minutes)
+    some = np.random.default_rng(plan.seed)
+    first = draw(train_corpus, Wanted(train_corpus), some, 4, size.clip_frames)
+    model.settle(first.audio.to(device))
     if device.type == "cpu" and not has_bfloat16(device):
         use_products(model.mimi)
     task = CodecTask(model, size, train_corpus, held_out, plan.seed)
-    plan = replace(plan, rate=size.rate)
+    plan = replace(plan, rate=size.rate, slower=_SLOWER)
+    codes = work / "codec-codes.pt"
+    if not codes.exists():
+        if not _learn_codes(task, train_corpus, plan, work, progress, listen):
+            return False
+        # From here on no code changes: the speech stage need not wait for the tuning.
+        model.mimi.save_pretrained(work / "codec")
+        save({"model": model.state_dict()}, codes)
+    model.load_state_dict(load(codes)["model"])
+    model.tune()
+    last = 1 - _LEARN_SHARE - _CODES_SHARE
+    progress.after((1 - last) * plan.minutes)
+    final = replace(plan, minutes=last * plan.minutes, rate=plan.rate / 2)
+    if not learn(task, final, work / "codec-tune.pt", progress, listen):
+        return False
+    model.mimi.save_pretrained(work / "codec")
+    return True
+
+
+def _learn_codes(
+    task: "CodecTask",
+    corpus: Corpus,
+    plan: Plan,
+    work: Path,
+    progress: Progress,
+    listen: Callable[[nn.Module], dict[str, float]] | None,
+) -> bool:
+    """First without codebooks, then with them."""
+    model = task.model
     books = work / "codec-books.pt"
     if not books.exists():
         first = replace(plan, minutes=_LEARN_SHARE * plan.minutes)
         if not learn(task, first, work / "codec-learn.pt", progress, listen):
             return False
-        fit(model, train_corpus, plan.seed, progress)
-        # From here on no code changes: the speech stage need not wait for the tuning.
-        model.mimi.save_pretrained(work / "codec")
+        fit(model, corpus, plan.seed, progress)
         save({"model": model.state_dict()}, books)
     model.load_state_dict(load(books)["model"])
-    model.tune()
+    model.quantise()
     progress.after(_LEARN_SHARE * plan.minutes)
-    last = replace(plan, minutes=(1 - _LEARN_SHARE) * plan.minutes, rate=plan.rate / 2)
-    if not learn(task, last, work / "codec-tune.pt", progress, listen):
+    second = replace(plan, minutes=_CODES_SHARE * plan.minutes, rate=plan.rate / 2)
+    if not learn(task, second, work / "codec-join.pt", progress, listen):
         return False
-    model.forget_tables()
-    model.mimi.save_pretrained(work / "codec")
+    model.fix_codes()
     return True
 
 
 @torch.no_grad()
 def fit(model: LearningCodec, corpus: Corpus, seed: int, progress: Progress) -> None:
-    """Fills the codebooks with what the encoder makes of the corpus."""
+    """Fills the codebooks with what the encoder makes of the corpus, at the paces of `codes`."""
     model.eval()
     device = next(model.parameters()).device
     sides: tuple[list[Tensor], list[Tensor]] = ([], [])
     frames = 0
     order = np.random.default_rng(seed).permutation(len(corpus.utterances))
-    for index in order:
-        sound = torch.from_numpy(corpus.audio(corpus.utterances[index])).to(device)
+    for index, pace in zip(np.tile(order, len(PACES)), np.repeat(PACES, len(order)), strict=True):
+        sound = played(corpus.audio(corpus.utterances[index]), float(pace))
+        sound = torch.from_numpy(sound).to(device)
         whole = nn.functional.pad(sound, (0, -len(sound) % 1_920))
         for side, latents in zip(sides, model.latents(whole[None]), strict=True):
             side.append(latents[0].T)
@@ -152,4 +206,3 @@ def fit(model: LearningCodec, corpus: Corpus, seed: int, progress: Progress) -> 
                 side=name, book=index, variance_left=left
             ),
         )
-    model.forget_tables()

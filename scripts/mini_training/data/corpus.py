@@ -65,6 +65,7 @@ class Line:
 class Corpus:
     """The complete shards of one split."""
 
+    folder: Path
     split: Split
 
     def __init__(self, folder: Path, split: Split) -> None:
@@ -73,7 +74,7 @@ class Corpus:
         Raises:
             TrainingError: There is no shard.
         """
-        self._folder, self.split = folder, split
+        self.folder, self.split = folder, split
         self._sounds: dict[int, NDArray[np.int16]] = {}
         self.shards = tuple(sorted(map(_number, folder.glob(f"{split}-*.jsonl"))))
         if not self.shards:
@@ -96,12 +97,12 @@ class Corpus:
 
     def _sound(self, shard: int) -> NDArray[np.int16]:
         if shard not in self._sounds:
-            decoded = self._folder / "decoded" / f"{self.split}-{shard:05}.npy"
+            decoded = self.folder / "decoded" / f"{self.split}-{shard:05}.npy"
             if not decoded.exists():
                 import soundfile
 
                 decoded.parent.mkdir(exist_ok=True)
-                sound, _ = soundfile.read(_sound(self._folder, self.split, shard), dtype="int16")
+                sound, _ = soundfile.read(_sound(self.folder, self.split, shard), dtype="int16")
                 partial = decoded.with_suffix(".partial")
                 with partial.open("wb") as file:
                     np.save(file, sound)

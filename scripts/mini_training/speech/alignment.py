@@ -1,4 +1,4 @@
-"""Which letter is being spoken in which frame.
+"""Which character is being spoken in which frame.
 
 Kokoro says when each word begins and ends; within a word its letters are spread evenly, which is
 never more than a letter or two wrong. From this one head of the backbone is taught where to look

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import tokenizers
 import torch
+from numpy.typing import NDArray
 from pipecat_csm.model.config import CSMConfig
 from pipecat_csm.model.prompt import audio_frames, concat, text_frames
 from torch import Tensor
 
 from scripts.mini_training.speech.alignment import letters_spoken
 from scripts.mini_training.speech.dialogues import Dialogues, Turn
+from scripts.mini_training.speech.tokenizer import letters
 
 _NOWHERE = -1
 
@@ -26,8 +28,8 @@ class Batch:
     Attributes:
         tokens: int64 [lines, rows, codebooks + 1].
         mask: bool, of the same shape; False throughout where a line is filled up.
-        looks: int64 [lines, rows]; where a row predicts a frame, the row of the letter that is
-            spoken in that frame; elsewhere -1.
+        looks: int64 [lines, rows]; where a row predicts a frame, the row of the word or letter
+            that is spoken in that frame; elsewhere -1.
     """
 
     tokens: Tensor
@@ -53,22 +55,35 @@ class Batches:
         tokenizer: tokenizers.Tokenizer,
         config: CSMConfig,
         positions: int,
+        spelled_share: float = 0.0,
     ) -> None:
-        """Draws batches of about so many positions, padding included."""
+        """Prepares.
+
+        Args:
+            dialogues: Where the conversations come from.
+            tokenizer: The checkpoint's.
+            config: Its dimensions.
+            positions: About so many are in a batch, padding included.
+            spelled_share: Of the conversations, how many are written in letters alone.
+        """
         self._dialogues, self._tokenizer, self._config = dialogues, tokenizer, config
-        self._positions = positions
+        self._positions, self._spelled_share = positions, spelled_share
 
     def draw(self, rng: np.random.Generator) -> Batch:
         """One batch: conversations of like lengths, so that little of it is padding."""
-        drawn = [self._dialogues.draw(rng) for _ in range(self._pool)]
-        drawn.sort(key=rows_of)
-        start = int(rng.integers(len(drawn)))
-        chosen = [drawn[start]]
-        for turns in drawn[start + 1 :]:
-            if (len(chosen) + 1) * rows_of(turns) > self._positions:
+        spelled = rng.random(self._pool) < self._spelled_share
+        ways = [letters() if one else self._tokenizer for one in spelled]
+        drawn = [(tokenizer, self._dialogues.draw(rng)) for tokenizer in ways]
+        rows = [rows_of(*one) for one in drawn]
+        order = np.argsort(rows, kind="stable")
+        start = int(rng.integers(len(order)))
+        chosen = [order[start]]
+        for index in order[start + 1 :]:
+            if (len(chosen) + 1) * rows[index] > self._positions:
                 break
-            chosen.append(turns)
-        return filled_up([lay_out(self._tokenizer, self._config, turns) for turns in chosen])
+            chosen.append(index)
+        lines = (drawn[index] for index in chosen)
+        return filled_up([lay_out(how, self._config, turns) for how, turns in lines])
 
     @property
     def _pool(self) -> int:
@@ -93,11 +108,10 @@ def lay_out(tokenizer: tokenizers.Tokenizer, config: CSMConfig, turns: Sequence[
         codes = torch.from_numpy(turn.rendering.codes.astype(np.int64))
         sound = audio_frames(config, codes, closed=True)
         frames = len(codes)
-        # BOS, "[0]", then a row for each character.
-        first = row + 1 + len(f"[{turn.speaker}]")
-        letters = letters_spoken(turn.utterance, turn.rendering.shift_ms, frames)
+        at = letters_spoken(turn.utterance, turn.rendering.shift_ms, frames)
+        rows = rows_of_characters(tokenizer, turn)[at]
         spoken = torch.full((len(text) + len(sound),), _NOWHERE)
-        spoken[len(text) - 1 : len(text) - 1 + frames] = first + torch.from_numpy(letters)
+        spoken[len(text) - 1 : len(text) - 1 + frames] = row + torch.from_numpy(rows)
         spoken[len(text) - 1 + frames] = row + len(text) - 1  # the end is where the text ends
         prompts += [text, sound]
         looks.append(spoken)
@@ -106,11 +120,23 @@ def lay_out(tokenizer: tokenizers.Tokenizer, config: CSMConfig, turns: Sequence[
     return Line(rows.tokens, rows.mask, torch.cat(looks))
 
 
-def rows_of(turns: Sequence[Turn]) -> int:
+def rows_of_characters(tokenizer: tokenizers.Tokenizer, turn: Turn) -> NDArray[np.int64]:
+    """The row, within a turn's own, of each character of its text: [characters]."""
+    speaker = f"[{turn.speaker}]"
+    spans = tokenizer.encode(speaker + turn.utterance.text).offsets
+    rows = np.zeros(len(speaker) + len(turn.utterance.text), np.int64)
+    for row, (begin, end) in enumerate(spans):
+        rows[begin:end] = row
+    return rows[len(speaker) :]
+
+
+def rows_of(tokenizer: tokenizers.Tokenizer, turns: Sequence[Turn]) -> int:
     """How many rows a conversation has."""
     return sum(
-        # BOS, the speaker, a letter a row, EOT; then the frames and the closing one.
-        len(f"[{turn.speaker}]{turn.utterance.text}") + len(turn.rendering.codes) + 3
+        # The text, framed; then the sound and the closing frame.
+        len(tokenizer.encode(f"[{turn.speaker}]{turn.utterance.text}").ids)
+        + len(turn.rendering.codes)
+        + 1
         for turn in turns
     )
 

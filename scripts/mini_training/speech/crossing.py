@@ -4,7 +4,7 @@ Kokoro takes a second for a second of speech on a small machine, and a model tha
 thousand sentences again and again learns them by heart. Where a word stands within both, in one
 voice, the frames of one up to its middle and of the other from there on are a sentence that nobody
 has spoken, and the cut lies where both sound alike. From n sentences come some
-n² more, for nothing.
+n² more, for nothing, and it may be done again to what came of it.
 """
 
 from collections import defaultdict
@@ -22,6 +22,7 @@ Spoken = tuple[Utterance, Rendering]
 _FRAME_MS = 80.0
 _APART_MS = 20.0
 _TRIES = 8
+_MOST_CROSSINGS = 3
 
 
 class Crossings:
@@ -38,6 +39,11 @@ class Crossings:
 
     def draw(self, rng: np.random.Generator, first: Spoken) -> Spoken:
         """A sentence that begins as one does, or that one where no other goes on from it."""
+        for _ in range(int(rng.integers(1, _MOST_CROSSINGS, endpoint=True))):
+            first = self._crossed(rng, first)
+        return first
+
+    def _crossed(self, rng: np.random.Generator, first: Spoken) -> Spoken:
         one, rendering = first
         words = one.text.split()
         for _ in range(_TRIES if len(words) > 2 else 0):

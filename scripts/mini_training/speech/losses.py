@@ -4,8 +4,8 @@
   all-zero frame is a target like any other. The other codes on a share of the frames, drawn anew
   each time, always with the last, because neighbouring frames teach much the same (Sesame's 1/16).
   The earlier a code, the more of the sound is in it: the k-th counts as much as 1/k of the first.
-- Where to look: in two layers, one head is rewarded for the weight that it gives to the letter that
-  is being spoken and its neighbours. Nothing is asked of the other heads.
+- Where to look: in two layers, one head is rewarded for the weight that it gives to the word (or
+  letter) that is being spoken. Nothing is asked of the other heads.
 - Noise in what it reads: some frames of the context, also of the very sentence it speaks, hold
   wrong codes. So it does not lean on the frame before, which when it speaks is its own and may be
   wrong, but on the text. (Letters are never masked: without the text there is nothing to say, and
@@ -23,7 +23,6 @@ from scripts.mini_training.speech.model import LearningSpeech
 _SMOOTHING = 0.02
 _LOOK_WEIGHT = 0.2
 _WRONG_FRAMES, _WRONG_CODES = 0.08, 0.04
-_NEAR = (-2, -1, 0, 1, 2)
 _RIGHT_WEIGHT = 0.5
 
 
@@ -35,8 +34,8 @@ class Losses:
         first: Cross entropy of the first codes, in nats.
         others: The same of each of the others, [codebooks - 1].
         look: Of the heads that are taught where to look.
-        looks_right: The share of frames for which the better of them gives the letter that is
-            spoken, and its neighbours, more than half of its weight.
+        looks_right: The share of frames for which the better of them gives what is being spoken
+            more than half of its weight.
         end: Cross entropy of the first code of the closing frames.
     """
 
@@ -130,16 +129,12 @@ def _others(
 
 
 def _looking(attentions: tuple[Tensor, ...], batch: Batch) -> tuple[Tensor, Tensor]:
-    """How little the taught heads look at the right letters, and how often one does."""
+    """How little the taught heads look at what is being spoken, and how often one does."""
     line, row = batch.predicts.nonzero(as_tuple=True)
     middle = len(attentions) // 2
-    columns = batch.looks[line, row][:, None] + torch.tensor(_NEAR, device=batch.looks.device)
-    columns = columns.clamp(min=0)
+    columns = batch.looks[line, row]
     given = torch.stack(
-        [
-            layer[line, 0, row].gather(1, columns).sum(dim=1)
-            for layer in attentions[max(middle - 1, 0) : middle + 1]
-        ]
+        [layer[line, 0, row, columns] for layer in attentions[max(middle - 1, 0) : middle + 1]]
     )
     right = (given.max(dim=0).values > _RIGHT_WEIGHT).float().mean()
     return -given.float().clamp(min=1e-6).log().mean(), right

@@ -19,13 +19,14 @@ from scripts.mini_training.speech.batch import Batch, Batches
 from scripts.mini_training.speech.dialogues import Dialogues
 from scripts.mini_training.speech.losses import losses
 from scripts.mini_training.speech.model import LearningSpeech, csm_config, dimensions
-from scripts.mini_training.speech.tokenizer import letters
+from scripts.mini_training.speech.tokenizer import words
 
 Corpus = list[tuple[Utterance, list[Rendering]]]
 
 _HELD_OUT_BATCHES = 6
 _PATIENCE = 12
-_CROSSED_SHARE = 0.5
+_CROSSED_SHARE = 0.75
+_SPELLED_SHARE = 0.08
 
 
 class SpeechTask:
@@ -42,8 +43,11 @@ class SpeechTask:
         self._ahead: dict[int, Future[Batch]] = {}
         shape = dimensions(model.csm.config)
         self._train, self._held_out = (
-            Batches(dialogues, letters(), shape, size.batch_positions)
-            for dialogues in (Dialogues(train, _CROSSED_SHARE), Dialogues(held_out))
+            Batches(dialogues, words(), shape, size.batch_positions, spelled)
+            for dialogues, spelled in (
+                (Dialogues(train, _CROSSED_SHARE), _SPELLED_SHARE),
+                (Dialogues(held_out), 0.0),
+            )
         )
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:

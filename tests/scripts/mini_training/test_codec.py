@@ -3,22 +3,25 @@
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from transformers import MimiModel
 
-from scripts.mini_training.codec import codes, stage
+from scripts.mini_training.codec import codes, in_step, stage
 from scripts.mini_training.codec.books import by_rarity, k_means, nearest
-from scripts.mini_training.codec.losses import SpectralLoss
+from scripts.mini_training.codec.losses import PhaseLoss, SpectralLoss
 from scripts.mini_training.codec.products import use_products
+from scripts.mini_training.codec.quantising import fix, loosen, quantised, table_of
 from scripts.mini_training.data.corpus import Corpus
 from scripts.mini_training.learning import Plan, load
 from tests.scripts.mini_training.conftest import SMOKE, silent_progress
 
 PLAN = Plan(minutes=0.06, rate=0.0, check_s=1e9)
 CPU = torch.device("cpu")
+PARTS = ("learn", "join", "tune")
 
 
 def test_the_same_sound_is_no_distance_away_and_silence_is_far():
@@ -54,22 +57,40 @@ def test_the_stage_learns_and_goes_on_where_it_was(tmp_path: Path, train: Corpus
     assert not run(replace(PLAN, most_steps=3))
     assert load(tmp_path / "codec-learn.pt")["numbers"][0] == 4
     assert run(PLAN)
-    learned, tuned = (load(tmp_path / f"codec-{part}.pt") for part in ("learn", "tune"))
-    assert learned["numbers"][1] >= 60 * PLAN.minutes * 0.65
-    # The encoder and its codes are those that the codebooks were fitted to.
-    for name, weight in learned["model"].items():
-        if "encoder" in name:
-            best = load(tmp_path / "codec-learn.best.pt")["model"][name]
-            assert tuned["model"][name].equal(best)
-            assert tuned["model"][name].shape == weight.shape
+    learned, joined, tuned = (load(tmp_path / f"codec-{part}.pt") for part in PARTS)
+    assert learned["numbers"][1] >= 60 * PLAN.minutes * 0.6
+    assert joined["numbers"][0] > 0 < tuned["numbers"][0]
+    # With codes the encoder learns on; once they are fixed neither it nor they change.
+    fixed = load(tmp_path / "codec-codes.pt")["model"]
+    best = load(tmp_path / "codec-learn.best.pt")["model"]
+    of_codes = [name for name in fixed if ".encoder" in name or "codebook" in name]
+    assert all(tuned["model"][name].equal(fixed[name]) for name in of_codes)
+    assert not all(best[name].equal(fixed[name]) for name in of_codes if ".encoder" in name)
+    assert not tuned["model"]["mimi.decoder.upsample.conv.weight"].equal(
+        fixed["mimi.decoder.upsample.conv.weight"]
+    )
     saved = MimiModel.from_pretrained(tmp_path / "codec")
     assert saved.config.num_quantizers == SMOKE.codec.books
+
+
+def test_phases_count_where_magnitudes_are_the_same():
+    time_s = torch.arange(24_000) / 24_000
+    sound, turned = (0.1 * (2 * np.pi * 200 * time_s + by).sin()[None] for by in (0, np.pi / 2))
+    spectral, phase = SpectralLoss(), PhaseLoss()
+    assert phase(sound, sound).item() == 0
+    assert phase(0 * sound, sound) == pytest.approx(1, abs=0.1)
+    assert phase(turned, sound) > 1.2
+    assert spectral(turned, sound) < 0.1 * spectral(0 * sound, sound)
+    high = 0.1 * (2 * np.pi * 5_000 * time_s).sin()[None]
+    assert phase(sound + high, sound) < 0.1
 
 
 def test_the_loss_falls(train: Corpus, held_out: Corpus):
     torch.manual_seed(0)
     model = stage.LearningCodec(SMOKE.codec)
     model.settle(0.1 * torch.randn(2, 6 * 1_920))
+    for corpus in (train, held_out):
+        in_step.make(corpus, silent_progress(), processes=1)
     task = stage.CodecTask(model, SMOKE.codec, train, held_out, seed=0)
     before = task.held_out(model)["loss"]
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -79,6 +100,42 @@ def test_the_loss_falls(train: Corpus, held_out: Corpus):
         loss.backward()
         optimizer.step()
     assert task.held_out(model)["loss"] < 0.9 * before
+
+
+def test_codes_follow_what_they_stand_for_and_end_with_the_rarest_first(codec: MimiModel):
+    side = deepcopy(codec.quantizer).acoustic_residual_vector_quantizer
+    book = side.layers[0].codebook
+    loosen(side)
+    before = table_of(book).clone()
+    torch.manual_seed(0)
+    latents = before[torch.tensor([3, 3, 3, 5])].T[None] + 0.01
+    for _ in range(300):
+        quantised(side, latents, learning=True)
+    moved = (table_of(book) - before).abs().amax(dim=1)
+    assert (moved > 1e-4).nonzero().flatten().tolist() == [3, 5]
+    assert table_of(book)[3].allclose(before[3] + 0.01, atol=1e-3)
+    unmoved = table_of(book).clone()
+    quantised(side, latents + 1, learning=False)
+    assert table_of(book).equal(unmoved)
+    fix(side)
+    assert torch.allclose(table_of(book)[-1], unmoved[3], atol=1e-2)  # the most frequent
+    assert table_of(book).equal(table_of(book).half().float())
+
+
+def test_what_the_codebooks_make_is_what_transformers_makes_of_the_codes(codec: MimiModel):
+    side: Any = codec.quantizer.acoustic_residual_vector_quantizer
+    latents = torch.randn(2, SMOKE.codec.bottleneck, 5)
+    found = side.output_proj(quantised(side, latents, learning=False))
+    codes = torch.stack(_codes(side, latents), dim=1)
+    assert torch.allclose(found, side.decode(codes), atol=1e-5)
+
+
+def _codes(side: Any, latents: torch.Tensor) -> list[torch.Tensor]:
+    left, found = latents, []
+    for layer in side.layers:
+        found.append(layer.encode(left))
+        left = left - layer.decode(found[-1])
+    return found
 
 
 def test_the_first_code_learns_from_phonemes_alone(train: Corpus, held_out: Corpus):

@@ -136,7 +136,7 @@ def test_what_was_exported_can_be_adopted_and_exported_again(tmp_path: Path, che
     assert all(weight.equal(again[name]) for name, weight in first.items())
     # The codes are settled; what comes after them may be tuned on.
     codec = LearningCodec(SMOKE.codec)
-    codec.load_state_dict(load(tmp_path / "codec-books.pt")["model"])
+    codec.load_state_dict(load(tmp_path / "codec-codes.pt")["model"])
 
 
 @pytest.mark.parametrize("size", ["small", "large"])

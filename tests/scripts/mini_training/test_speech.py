@@ -21,7 +21,7 @@ from scripts.mini_training.speech.batch import Batches, filled_up, lay_out, rows
 from scripts.mini_training.speech.dialogues import Dialogues, Turn, joined
 from scripts.mini_training.speech.losses import losses, wrong_codes
 from scripts.mini_training.speech.model import LearningSpeech, csm_config, dimensions
-from scripts.mini_training.speech.tokenizer import END_ID, letters
+from scripts.mini_training.speech.tokenizer import END_ID, WORDS, letters, words
 from tests.scripts.mini_training.conftest import SMOKE, silent_progress
 
 Coded = list[tuple[Utterance, list[Rendering]]]
@@ -49,15 +49,30 @@ def conversation(coded: Coded, *speakers: int) -> list[Turn]:
     ]
 
 
-def test_a_letter_is_a_token_and_what_is_unknown_is_one_too():
-    tokenizer = letters()
-    assert len(tokenizer.encode("[0]Hi, Ada!", add_special_tokens=False).ids) == 11
-    assert tokenizer.encode("HI").ids == tokenizer.encode("hi").ids
-    assert len(tokenizer.encode("é", add_special_tokens=False).ids) == 1
+def test_a_word_is_a_token_and_others_are_spelled():
+    def tokens(text: str) -> list[str]:  # words with the blank before them
+        found = words().encode(text, add_special_tokens=False).tokens
+        return [one.strip() or one for one in found]
+
+    assert tokens("[0]Hello, my name is Ada.") == [
+        "[",
+        "0",
+        "]",
+        *["hello", ",", "my", "name", "is", "ada", "."],
+    ]
+    assert tokens("two thymes") == ["two", " ", *"thymes"]
+    assert words().encode("HELLO").ids == words().encode("hello").ids
+    assert len(words().encode("é", add_special_tokens=False).ids) == 1
+    assert len(WORDS) >= 100
+
+
+def test_spelled_it_has_the_same_letters():
+    assert len(letters().encode("[0]Hi, Ada!", add_special_tokens=False).ids) == 11
+    assert letters().encode("a thyme").ids == words().encode("a thyme").ids
 
 
 def test_rows_are_those_that_the_live_engine_feeds(coded: Coded, model: LearningSpeech):
-    config, tokenizer = dimensions(model.csm.config), letters()
+    config, tokenizer = dimensions(model.csm.config), words()
     turns = conversation(coded, 0, 1, 0)
     line = lay_out(tokenizer, config, turns)
     wanted = concat(
@@ -78,27 +93,30 @@ def test_rows_are_those_that_the_live_engine_feeds(coded: Coded, model: Learning
 
 def test_rows_are_counted_before_they_are_made(coded: Coded, model: LearningSpeech):
     turns = conversation(coded, 0, 7, 0)
-    assert rows_of(turns) == len(lay_out(letters(), dimensions(model.csm.config), turns).looks)
+    assert rows_of(words(), turns) == len(
+        lay_out(words(), dimensions(model.csm.config), turns).looks
+    )
 
 
 def test_what_is_predicted_is_every_frame_and_its_end(coded: Coded, model: LearningSpeech):
     turns = conversation(coded, 3, 4)
-    line = lay_out(letters(), dimensions(model.csm.config), turns)
+    line = lay_out(words(), dimensions(model.csm.config), turns)
     predicts = filled_up([line]).predicts[0]
     sound = line.mask[:, 0]
     assert predicts[:-1].equal(sound[1:])
     assert int(predicts.sum()) == sum(len(turn.rendering.codes) + 1 for turn in turns)
 
 
-def test_a_frame_looks_at_the_letter_that_is_spoken_in_it(model: LearningSpeech):
+def test_a_frame_looks_at_what_is_spoken_in_it(model: LearningSpeech):
     # "no" from 80 to 240 ms, "yes" from 240 to 480, after 80 ms of silence that was put before.
     one = Utterance("no yes", "", 1, 0, 0, 0, "", (), ((80, 240), (240, 480)))
     assert letters_spoken(one, 80.0, 8).tolist() == [0, 0, 0, 1, 3, 4, 5, 5]
     rendering = Rendering(np.ones((8, SMOKE.codec.books), np.uint16), 80.0)
-    line = lay_out(letters(), dimensions(model.csm.config), [Turn(0, one, rendering)])
-    looked_at = line.tokens[line.looks[line.looks >= 0], -1]
-    ids = letters().encode("nnnoyess", add_special_tokens=False).ids
-    assert looked_at.tolist() == [*ids, END_ID]
+    spelled = [*"nnnoyess"], letters()
+    for spoken, tokenizer in (spelled, (["no"] * 4 + ["yes"] * 4, words())):
+        line = lay_out(tokenizer, dimensions(model.csm.config), [Turn(0, one, rendering)])
+        looked_at = line.tokens[line.looks[line.looks >= 0], -1].tolist()
+        assert looked_at == [*map(tokenizer.token_to_id, spoken), END_ID]
 
 
 def test_lines_are_filled_up_with_what_counts_nowhere(coded: Coded, model: LearningSpeech):
@@ -150,11 +168,11 @@ def test_sentences_may_be_joined_and_each_word_is_where_it_was():
     alone = letters_spoken(second.utterance, 0.0, 7)
     assert looks[:3] == letters_spoken(first.utterance, 80.0, 4).tolist()[:3]
     assert looks[4:] == (alone + len("Yes. ")).tolist()
-    assert rows_of([both]) == len("[3]Yes. An old dog.") + 11 + 3
+    assert rows_of(letters(), [both]) == len("[3]Yes. An old dog.") + 11 + 3
 
 
 def test_noise_spares_texts_and_ends(coded: Coded, model: LearningSpeech):
-    batches = Batches(Dialogues(coded), letters(), dimensions(model.csm.config), 2_000)
+    batches = Batches(Dialogues(coded), words(), dimensions(model.csm.config), 2_000, 0.5)
     batch = batches.draw(np.random.default_rng(0))
     assert batch.looks.numel() <= 2_000
     noisy = wrong_codes(batch, SMOKE.codec.book_size)
@@ -163,6 +181,15 @@ def test_noise_spares_texts_and_ends(coded: Coded, model: LearningSpeech):
     sounding = batch.mask[..., 0] & (batch.tokens[..., :-1] != 0).any(dim=-1)
     assert not changed[~sounding].any()
     assert 0.1 < changed[sounding].float().mean() < 0.5
+
+
+def test_some_conversations_are_written_in_letters_alone(coded: Coded, model: LearningSpeech):
+    batches = Batches(Dialogues(coded), words(), dimensions(model.csm.config), 2_000, 0.5)
+    drawn = [batches.draw(np.random.default_rng(number)) for number in range(4)]
+    known = words().token_to_id(WORDS[0])
+    assert known is not None
+    spelled = [bool((line[:, -1] < known).all()) for batch in drawn for line in batch.tokens]
+    assert set(spelled) == {False, True}
 
 
 def test_the_rows_are_read_as_transformers_reads_them(coded: Coded, model: LearningSpeech):
