@@ -158,7 +158,10 @@ class Stages:
             self._speak(0.0, progress)
         rows = ways(self._corpus("heldout"), self._corpus("voices"))
         ear, critic = Ear(), Critic()
-        judges = {name: Judges(ear, Listener(name), critic) for name in args.whisper or ["tiny.en"]}
+        judges = {
+            Path(name).name: Judges(ear, Listener(name), critic)
+            for name in args.whisper or ["tiny.en"]
+        }
         try:
             with Voicebox(self._checkpoint, TEMPERATURE, TOP_K, args.seed) as voicebox:
                 progress.report(loading_s=voicebox.loading_s)

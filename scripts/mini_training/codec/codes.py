@@ -109,6 +109,16 @@ def played(audio: NDArray[np.float32], pace: float) -> NDArray[np.float32]:
     return torchaudio.functional.resample(sound, rate, SAMPLE_RATE_HZ).numpy()
 
 
+def at_pace(one: Utterance, pace: float) -> Utterance:
+    """What an utterance is at another pace: somebody else's, and sooner over."""
+    if pace == 1.0:
+        return one
+    words_ms = tuple((round(begin / pace), round(end / pace)) for begin, end in one.words_ms)
+    ends_ms = tuple(round(end / pace) for end in one.ends_ms)
+    voice = f"{one.voice} at {pace:g}"
+    return replace(one, voice=voice, words_ms=words_ms, ends_ms=ends_ms)
+
+
 @torch.no_grad()
 def encode(codec: Any, sounds: list[NDArray[np.float32]]) -> list[NDArray[np.uint16]]:
     """Codes [frames, codebooks] of each sound, the last frame filled up with silence.
@@ -148,20 +158,10 @@ def read(data: Path, folder: Path, split: Split) -> list[tuple[Utterance, list[R
             by_pace: dict[float, list[Rendering]] = {pace: [] for pace in paces}
             for shift, pace in zip(row, paces, strict=True):
                 by_pace[pace].append(Rendering(next(pieces), _ms(shift)))
-            found.extend((_at(one, pace), some) for pace, some in by_pace.items())
+            found.extend((at_pace(one, pace), some) for pace, some in by_pace.items())
     if not found:
         raise TrainingError(f"{folder} holds no codes for {split!r}; run the encode stage first.")
     return found
-
-
-def _at(one: Utterance, pace: float) -> Utterance:
-    """What an utterance is at another pace: somebody else's, and sooner over."""
-    if pace == 1.0:
-        return one
-    words_ms = tuple((round(begin / pace), round(end / pace)) for begin, end in one.words_ms)
-    ends_ms = tuple(round(end / pace) for end in one.ends_ms)
-    voice = f"{one.voice} at {pace:g}"
-    return replace(one, voice=voice, words_ms=words_ms, ends_ms=ends_ms)
 
 
 def _ms(samples: int) -> float:

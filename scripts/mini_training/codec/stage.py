@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from scripts.mini_training.codec.books import fit_side
 from scripts.mini_training.codec.clips import draw
 from scripts.mini_training.codec.codes import PACES, played
-from scripts.mini_training.codec.in_step import Wanted
+from scripts.mini_training.codec.in_step import InStep
 from scripts.mini_training.codec.in_step import make as put_in_step
 from scripts.mini_training.codec.losses import PhaseLoss, SpectralLoss
 from scripts.mini_training.codec.model import LearningCodec
@@ -51,12 +51,11 @@ class CodecTask:
     """Sound through the codec and back."""
 
     def __init__(
-        self, model: LearningCodec, size: CodecSize, train: Corpus, held_out: Corpus, seed: int
+        self, model: LearningCodec, size: CodecSize, train: InStep, held_out: InStep, seed: int
     ) -> None:
         """Learns from one corpus, and is judged on the other."""
         self.model = model
-        self._size, self._seed = size, seed
-        self._train, self._held_out = (train, Wanted(train)), (held_out, Wanted(held_out))
+        self._size, self._train, self._held_out, self._seed = size, train, held_out, seed
         self._device = next(model.parameters()).device
         self._spectral = SpectralLoss().to(self._device)
         self._phase = PhaseLoss().to(self._device)
@@ -76,9 +75,9 @@ class CodecTask:
         return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
 
     def _loss(
-        self, model: nn.Module, corpus: tuple[Corpus, Wanted], rng: np.random.Generator
+        self, model: nn.Module, source: InStep, rng: np.random.Generator
     ) -> tuple[Tensor, dict[str, float]]:
-        clips = draw(*corpus, rng, self._size.clips, self._size.clip_frames).to(self._device)
+        clips = draw(source, rng, self._size.clips, self._size.clip_frames).to(self._device)
         # Not in the end, with codes: the rounding is a hiss, as loud as what a voice has at the
         # highest pitches, which the decoder must make itself.
         with products_in_bfloat16(self._device, model.training and not self.model.quantised):
@@ -124,15 +123,15 @@ def train(
     """
     torch.manual_seed(plan.seed)
     model = LearningCodec(size).to(device)
-    for corpus in (train_corpus, held_out):
-        put_in_step(corpus, progress, torch.get_num_threads())
+    processes = torch.get_num_threads()
+    learned = put_in_step(train_corpus, PACES, progress, processes)
+    listened = put_in_step(held_out, (1.0,), progress, processes)
     progress.time(plan.minutes)
-    some = np.random.default_rng(plan.seed)
-    first = draw(train_corpus, Wanted(train_corpus), some, 4, size.clip_frames)
+    first = draw(learned, np.random.default_rng(plan.seed), 4, size.clip_frames)
     model.settle(first.audio.to(device))
     if device.type == "cpu" and not has_bfloat16(device):
         use_products(model.mimi)
-    task = CodecTask(model, size, train_corpus, held_out, plan.seed)
+    task = CodecTask(model, size, learned, listened, plan.seed)
     plan = replace(plan, rate=size.rate, slower=_SLOWER)
     codes = work / "codec-codes.pt"
     if not codes.exists():

@@ -89,9 +89,8 @@ def test_the_loss_falls(train: Corpus, held_out: Corpus):
     torch.manual_seed(0)
     model = stage.LearningCodec(SMOKE.codec)
     model.settle(0.1 * torch.randn(2, 6 * 1_920))
-    for corpus in (train, held_out):
-        in_step.make(corpus, silent_progress(), processes=1)
-    task = stage.CodecTask(model, SMOKE.codec, train, held_out, seed=0)
+    both = (in_step.make(one, (1.0,), silent_progress(), processes=1) for one in (train, held_out))
+    task = stage.CodecTask(model, SMOKE.codec, *both, seed=0)
     before = task.held_out(model)["loss"]
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for step in range(30):

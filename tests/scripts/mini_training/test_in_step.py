@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from scripts.mini_training.codec import in_step
 from scripts.mini_training.codec.clips import draw
-from scripts.mini_training.codec.in_step import Wanted, frames_of, whole_cycles
+from scripts.mini_training.codec.codes import played
+from scripts.mini_training.codec.in_step import InStep, stepped_pitch_hz, whole_cycles
 from scripts.mini_training.data.corpus import SAMPLE_RATE_HZ, Corpus
 from scripts.mini_training.errors import TrainingError
 from tests.scripts.mini_training.conftest import make_corpus, silent_progress
@@ -56,23 +57,35 @@ def test_a_pitch_between_two_numbers_does_not_waver_and_one_that_rises_is_follow
     assert np.abs(cycles * 12.5 - rising[:, 0]).max() < 20
 
 
+def test_so_many_cycles_pass_in_each_frame():
+    cycles = np.array([8, 8, 9, 12, 7])
+    hertz = stepped_pitch_hz(cycles)
+    assert len(hertz) == 5 * 16 + 1
+    passed = np.concatenate([[0], np.cumsum((hertz[1:] + hertz[:-1]) / 2 * 5e-3)])
+    assert passed[::16].tolist() == pytest.approx([0, 8, 16, 25, 37, 44])
+
+
 def test_a_corpus_in_step_is_made_once_and_clips_are_cut_from_it(tmp_path: Path):
     make_corpus(tmp_path)
-    corpus = Corpus(tmp_path, "heldout")
+    corpus, paces = Corpus(tmp_path, "heldout"), (1.0, 1.07)
     with pytest.raises(TrainingError, match="the codec stage makes it"):
-        Wanted(corpus)
-    in_step.make(corpus, silent_progress(), processes=1)
-    files = {file: file.stat().st_mtime_ns for file in (tmp_path / "in_step").iterdir()}
-    in_step.make(corpus, silent_progress(), processes=1)
-    assert files == {file: file.stat().st_mtime_ns for file in (tmp_path / "in_step").iterdir()}
-    wanted = Wanted(corpus)
-    for one in corpus.utterances[:3]:
-        sound, cycles = wanted.of(one)
-        alone, counted = in_step.in_step(corpus.audio(one))
-        assert np.abs(sound - alone.clip(-1, 1)).max() < 1e-3
-        assert cycles.tolist() == counted.tolist()
-        assert len(cycles) == frames_of(one)
-    clips = draw(corpus, wanted, np.random.default_rng(0), clips=40, frames=6)
+        InStep(corpus, paces)
+
+    def make() -> tuple[InStep, dict[Path, int]]:
+        made = in_step.make(corpus, paces, silent_progress(), processes=1)
+        return made, {file: file.stat().st_mtime_ns for file in (tmp_path / "in_step").iterdir()}
+
+    (source, files), (_, again) = make(), make()
+    assert files == again
+    for pace in paces:
+        for one in corpus.utterances[:3]:
+            sound, wanted, cycles = source.of(one, pace)
+            given = played(corpus.audio(one), pace)
+            alone, counted = in_step.in_step(given)
+            assert np.abs(sound[: len(given)] - given).max() < 1e-3
+            assert np.abs(wanted - alone.clip(-1, 1)).max() < 1e-3
+            assert cycles.tolist() == counted.tolist()
+    clips = draw(source, np.random.default_rng(0), clips=40, frames=6)
     assert clips.audio.shape == clips.wanted.shape == (40, 6 * FRAME)
     assert clips.cycles.shape == (40, 6)
     # Where one is silent because nothing is there, so is the other.
