@@ -1,6 +1,7 @@
 """Pieces of utterances, cut at random, for the codec to learn from.
 
-They begin at frames of the utterance, as what is wanted of the decoder is in step with those."""
+They begin at frames of the utterance, as what is wanted of the decoder is in step with those.
+"""
 
 from dataclasses import dataclass
 

@@ -10,8 +10,8 @@ and all learns together (see `quantising`).
 The first projection gets no gradient from the sound. It learns from one thing alone, a linear
 reading of the phonemes (see `phones`), so that its clusters are kinds of phonemes in sequence, in
 every voice: what the backbone of a CSM has to say, while the depth decoder says how it sounds.
-The other projection is asked, besides, for the pitch (see `in_step`), which an encoder finds out
-for itself only after hours.
+The other projection is asked, besides, for the pitch (see `in_step`), so that it need not find
+that out from the sound alone.
 """
 
 from dataclasses import dataclass

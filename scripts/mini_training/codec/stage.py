@@ -8,6 +8,7 @@ what has gone through it.
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from scripts.mini_training.codec.books import fit_side
 from scripts.mini_training.codec.clips import draw
-from scripts.mini_training.codec.codes import PACES, played
+from scripts.mini_training.codec.codes import PACES
 from scripts.mini_training.codec.in_step import InStep
 from scripts.mini_training.codec.in_step import make as put_in_step
 from scripts.mini_training.codec.losses import PhaseLoss, SpectralLoss
@@ -135,7 +136,7 @@ def train(
     plan = replace(plan, rate=size.rate, slower=_SLOWER)
     codes = work / "codec-codes.pt"
     if not codes.exists():
-        if not _learn_codes(task, train_corpus, plan, work, progress, listen):
+        if not _learn_codes(task, learned, plan, work, progress, listen):
             return False
         # From here on no code changes: the speech stage need not wait for the tuning.
         model.mimi.save_pretrained(work / "codec")
@@ -152,8 +153,8 @@ def train(
 
 
 def _learn_codes(
-    task: "CodecTask",
-    corpus: Corpus,
+    task: CodecTask,
+    source: InStep,
     plan: Plan,
     work: Path,
     progress: Progress,
@@ -166,7 +167,7 @@ def _learn_codes(
         first = replace(plan, minutes=_LEARN_SHARE * plan.minutes)
         if not learn(task, first, work / "codec-learn.pt", progress, listen):
             return False
-        fit(model, corpus, plan.seed, progress)
+        fit(model, source, plan.seed, progress)
         save({"model": model.state_dict()}, books)
     model.load_state_dict(load(books)["model"])
     model.quantise()
@@ -179,17 +180,16 @@ def _learn_codes(
 
 
 @torch.no_grad()
-def fit(model: LearningCodec, corpus: Corpus, seed: int, progress: Progress) -> None:
-    """Fills the codebooks with what the encoder makes of the corpus, at the paces of `codes`."""
+def fit(model: LearningCodec, source: InStep, seed: int, progress: Progress) -> None:
+    """Fills the codebooks with what the encoder makes of a corpus, at every pace."""
     model.eval()
     device = next(model.parameters()).device
     sides: tuple[list[Tensor], list[Tensor]] = ([], [])
     frames = 0
-    order = np.random.default_rng(seed).permutation(len(corpus.utterances))
-    for index, pace in zip(np.tile(order, len(PACES)), np.repeat(PACES, len(order)), strict=True):
-        sound = played(corpus.audio(corpus.utterances[index]), float(pace))
-        sound = torch.from_numpy(sound).to(device)
-        whole = nn.functional.pad(sound, (0, -len(sound) % 1_920))
+    order = np.random.default_rng(seed).permutation(len(source.corpus.utterances))
+    for pace, index in product(source.paces, order):
+        sound, _, _ = source.of(source.corpus.utterances[index], pace)
+        whole = torch.from_numpy(sound).to(device)
         for side, latents in zip(sides, model.latents(whole[None]), strict=True):
             side.append(latents[0].T)
         frames += len(whole) // 1_920

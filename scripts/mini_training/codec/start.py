@@ -1,12 +1,12 @@
 """How a codec's decoder begins: as an inverse cosine transform, which can be taught to speak.
 
-From random weights it takes hours until the partials of a voice come out of transposed
-convolutions. Some of the channels are therefore set so that the whole of the net is a transform of
-blocks of 40 ms: the first convolution gives the lowest coefficients (192 of them reach to 2.4 kHz),
-each once as it is and once with its sign turned, since what ELU takes from the one it leaves to the
-other; the next makes the samples of a block, 120 channels at 200 Hz; and the others only lay those
-out in time, at a level at which ELU changes nothing. What the transformers before it have to learn
-is then how loud which partial is. The other channels begin at random and silent, for what hisses.
+From random weights no partial of a voice had come out of its transposed convolutions in an hour.
+Some of the channels are therefore set so that the whole of the net is a transform of blocks of 40
+ms: the first convolution gives the lowest coefficients (192 of them reach to 2.4 kHz), each once as
+it is and once with its sign turned, since what ELU takes from the one it leaves to the other; the
+next makes the samples of a block, 120 channels at 200 Hz; and the others only lay those out in
+time, at a level at which ELU changes nothing. What the transformers before it have to learn is then
+how loud which partial is. The other channels begin at random and silent, for what hisses.
 """
 
 import math

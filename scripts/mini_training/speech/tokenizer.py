@@ -1,9 +1,8 @@
 """Words and letters as tokens, with CSM's special ones: the text side of a small CSM.
 
 Each word of the closed vocabulary is a token, so that what it sounds like need not be put together
-from its letters, which takes a model of this size most of its hours; and two thirds of the rows of
-a text are saved. Any other word is spelled, a letter a token. Case is dropped; it is hardly ever
-heard.
+from its letters; and a text has a third of the rows. Any other word is spelled, a letter a token.
+Case is dropped; it is hardly ever heard.
 """
 
 from functools import cache
