@@ -65,7 +65,9 @@ def adopt(checkpoint: Path, size: Size, work: Path) -> None:
         codec.mimi.load_state_dict(of_codec)
         speech.load_speech(model.state_dict())
     except RuntimeError as error:
-        raise TrainingError(f"The checkpoint is of another --size: {error}") from None
+        raise TrainingError(
+            f"The checkpoint is of another --size, or an older codec: {error}"
+        ) from None
     work.mkdir(parents=True, exist_ok=True)
     save({"model": codec.state_dict()}, work / "codec-codes.pt")
     codec.mimi.save_pretrained(work / "codec")

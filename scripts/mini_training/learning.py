@@ -126,6 +126,7 @@ class _Run:
             lr=plan.rate,
             betas=(0.9, 0.98),
             weight_decay=plan.weight_decay,
+            fused=True,
         )
         self.average = AveragedModel(task.model, avg_fn=_average, use_buffers=False)
         self.average.requires_grad_(False)
@@ -191,7 +192,10 @@ class _Run:
         state = load(self.file)
         self.task.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
+        shares = [group["share"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, share in zip(self.optimizer.param_groups, shares, strict=True):
+            group["share"] = share  # the plan's, which may be another by now
         self.steps, self.spent_s, self.checked_s, self.best, self.worse = state["numbers"]
         self.saved_s = self.spent_s
 

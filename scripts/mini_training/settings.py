@@ -16,7 +16,9 @@ class CodecSize:
         filters: Channels of the outermost convolutions; they double with each of four strides.
         hidden: The transformers' width.
         layers: Of either transformer.
-        bottleneck: What is quantised has so many dimensions.
+        feed_forward: The width inside those layers. The decoder's make partials of a pitch and an
+            envelope there, for each pitch others.
+        bottleneck: What is quantised has so many dimensions, 36 of which are for the pitch.
         books: Codebooks, the semantic one among them.
         book_size: Codes in each, a power of two.
         clip_frames: How much of an utterance is seen at once, above `window` / 2 frames: then
@@ -29,6 +31,7 @@ class CodecSize:
     filters: int
     hidden: int
     layers: int
+    feed_forward: int
     bottleneck: int
     books: int
     book_size: int
@@ -81,15 +84,15 @@ class Size:
 
 SIZES = {
     "smoke": Size(
-        CodecSize(4, 32, 1, 8, 4, 16, 6, 8, 2, 3e-3),
+        CodecSize(4, 32, 1, 96, 48, 4, 16, 6, 8, 2, 3e-3),
         SpeechSize(32, 2, 2, 64, 32, 1, 2, 64, 600, 0.5, 0.0, 3e-3),
     ),
     "small": Size(
-        CodecSize(24, 256, 2, 64, 8, 512, 30, 50, 4, 5e-4),
+        CodecSize(24, 256, 2, 2_048, 96, 8, 512, 30, 50, 4, 8e-4),
         SpeechSize(256, 6, 4, 704, 192, 3, 3, 512, 1_400, 0.5, 0.1, 1e-3),
     ),
     "large": Size(
-        CodecSize(26, 256, 2, 64, 8, 1024, 40, 60, 48, 8e-4),
+        CodecSize(26, 256, 2, 2_048, 96, 8, 1024, 40, 60, 48, 8e-4),
         SpeechSize(320, 6, 5, 704, 192, 3, 3, 512, 40_000, 0.5, 0.1, 1e-3),
     ),
 }

@@ -15,7 +15,13 @@ _ROUNDS = 20
 _AT_ONCE = 8_192
 
 
-def fit_side(side: Any, vectors: Tensor, seed: int, tell: Callable[[int, float], None]) -> None:
+def fit_side(
+    side: Any,
+    vectors: Tensor,
+    seed: int,
+    tell: Callable[[int, float], None],
+    kinds: Tensor | None = None,
+) -> None:
     """Fills the codebooks of one side of Mimi's split quantiser.
 
     Args:
@@ -23,12 +29,18 @@ def fit_side(side: Any, vectors: Tensor, seed: int, tell: Callable[[int, float],
         vectors: What it quantises, [frames, bottleneck].
         seed: Of the choice of the first centres.
         tell: Called after each book with its index and the share of the variance still left.
+        kinds: int64 [frames]; no code of the first book will stand for vectors of two kinds.
     """
     variance = vectors.var(dim=0).sum()
     left = vectors
     for index, layer in enumerate(side.layers):
         book = layer.codebook
-        centres = by_rarity(k_means(left, book.codebook_size, seed + index), left)
+        found = (
+            k_means_of_kinds(left, kinds, book.codebook_size, seed)
+            if kinds is not None and index == 0
+            else k_means(left, book.codebook_size, seed + index)
+        )
+        centres = by_rarity(found, left)
         # Half precision is what will be exported; what comes after is tuned to the rounded book.
         centres = centres.half().float()
         book.embed_sum.copy_(centres)
@@ -57,6 +69,24 @@ def k_means(vectors: Tensor, count: int, seed: int) -> Tensor:
         centres = sums / sizes.clamp(min=1)[:, None]
         centres[lonely] = some(int(lonely.sum()))
     return centres
+
+
+def k_means_of_kinds(vectors: Tensor, kinds: Tensor, count: int, seed: int) -> Tensor:
+    """Centres [count, dimensions], of each kind as many as its share; of rare ones perhaps none."""
+    shares = torch.bincount(kinds).double() / len(kinds)
+    each = torch.where(shares > 0, 1, 0)
+    for _ in range(count - int(each.sum())):
+        each[(shares / (each + 0.5)).argmax()] += 1
+    for kind in shares.argsort(stable=True).tolist():
+        if each.sum() > count:
+            each[kind] = 0
+    return torch.cat(
+        [
+            k_means(vectors[kinds == kind], wanted, seed + kind)
+            for kind, wanted in enumerate(each.tolist())
+            if wanted
+        ]
+    )
 
 
 def by_rarity(centres: Tensor, vectors: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ _RESOLUTIONS = ((2048, 80), (1024, 64), (512, 40), (256, 20))
 _FLOOR = 1e-4
 _LINEAR_WEIGHT = 0.5
 _PHASE_WINDOWS = (1024, 512)
-_PHASES_BELOW_HZ = 2_400
+_PHASES_BELOW_HZ = 1_600
 
 
 class SpectralLoss(nn.Module):

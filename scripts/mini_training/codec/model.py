@@ -10,8 +10,11 @@ and all learns together (see `quantising`).
 The first projection gets no gradient from the sound. It learns from one thing alone, a linear
 reading of the phonemes (see `phones`), so that its clusters are kinds of phonemes in sequence, in
 every voice: what the backbone of a CSM has to say, while the depth decoder says how it sounds.
-The other projection is asked, besides, for the pitch (see `in_step`), so that it need not find
-that out from the sound alone.
+The other projection says the pitch outright: a dimension of its own stands for each number of
+cycles (see `in_step`), and before the decoder sees them the largest is made certain and the others
+nought. While it learns it is told the true number instead, so it has nothing to hedge about: of two
+likely pitches the sound that is nearest to both has no partials at all. The first codebook of this
+side holds all of these numbers, each in several colours.
 """
 
 from dataclasses import dataclass
@@ -30,6 +33,8 @@ FRAME_SAMPLES = 1_920
 MOST_CYCLES = 35
 """Of a voice in a frame: 437 Hz."""
 
+_NUMBERS = MOST_CYCLES + 1
+_CERTAIN = 10.0  # beside all else, whose spread is 1: no code is nearer that has other cycles
 _NOISE = 0.15
 _TO_CODES = 2.5
 _LAYER_SCALE = 0.1  # Mimi's 0.01 takes longer to wake its transformers than there is time here
@@ -59,7 +64,7 @@ def mimi_config(size: CodecSize) -> MimiConfig:
     return MimiConfig(
         num_filters=size.filters,
         hidden_size=size.hidden,
-        intermediate_size=3 * size.hidden,
+        intermediate_size=size.feed_forward,
         num_hidden_layers=size.layers,
         num_attention_heads=heads,
         num_key_value_heads=heads,
@@ -74,14 +79,13 @@ def mimi_config(size: CodecSize) -> MimiConfig:
 
 
 class LearningCodec(nn.Module):
-    """A Mimi, and readers of phonemes and of the pitch beside it."""
+    """A Mimi, and a reader of phonemes beside it."""
 
     def __init__(self, size: CodecSize) -> None:
         """Makes one with random weights."""
         super().__init__()
         self.mimi: Any = MimiModel(mimi_config(size))
         self.reader = nn.Linear(size.bottleneck, POINTS * len(PHONES))
-        self.pitch_reader = nn.Linear(size.bottleneck, MOST_CYCLES + 1)
         self.quantised = self.codes_are_fixed = False
 
     @property
@@ -103,20 +107,30 @@ class LearningCodec(nn.Module):
         latents = self.mimi.encoder(audio[:, None]).latents
         return self.semantic.input_proj(latents), self.acoustic.input_proj(latents)
 
-    def forward(self, audio: Tensor) -> Coded:
-        """Through the bottleneck and back; through the codebooks once there are any."""
+    def forward(self, audio: Tensor, cycles: Tensor | None = None) -> Coded:
+        """Through the bottleneck and back; through the codebooks once there are any.
+
+        Args:
+            audio: [clips, samples], in whole frames.
+            cycles: int64 [clips, frames], the true ones, for a decoder that learns; without them
+                it gets those that the encoder hears.
+        """
         semantic, acoustic = self.latents(audio)
         heard = self._bottleneck(self.semantic, semantic)
-        sounding = self._bottleneck(self.acoustic, acoustic)
+        # To codebooks all is certain, as they hold nothing else.
+        settled = self.quantised and cycles is None
+        certain = acoustic if settled else with_cycles(acoustic, cycles)
+        sounding = self._bottleneck(self.acoustic, certain)
         found = self.semantic.output_proj(heard.detach()) + self.acoustic.output_proj(sounding)
-        scale = torch.stack([_spread(semantic), _spread(acoustic)])
+        scale = torch.stack([_spread(semantic), _spread(acoustic[:, _NUMBERS:])])
         strays = scale.log().square().mean()
         if self.quantised:
-            strays = strays + _TO_CODES * (_apart(semantic, heard) + _apart(acoustic, sounding))
+            colours = _apart(certain[:, _NUMBERS:], sounding[:, _NUMBERS:])
+            strays = strays + _TO_CODES * (_apart(semantic, heard) + colours)
         return Coded(
             self.mimi.decoder(found).audio_values[:, 0],
             self.read(heard),
-            self.pitch_reader(sounding.transpose(1, 2)),
+            acoustic[:, :_NUMBERS].transpose(1, 2),
             strays,
         )
 
@@ -182,8 +196,24 @@ class LearningCodec(nn.Module):
         self.quantised = self.codes_are_fixed = True
         self.requires_grad_(False)
         after = self.mimi.decoder, self.semantic.output_proj, self.acoustic.output_proj
-        for module in (*after, self.reader, self.pitch_reader):
+        for module in (*after, self.reader):
             module.requires_grad_(True)
+
+
+def with_cycles(acoustic: Tensor, cycles: Tensor | None = None) -> Tensor:
+    """What the acoustic side says, and of the cycles nothing but one number.
+
+    Args:
+        acoustic: [clips, bottleneck, frames].
+        cycles: int64 [clips, frames]; without them, those that are told loudest.
+
+    Returns:
+        The same shape.
+    """
+    if cycles is None:
+        cycles = acoustic[:, :_NUMBERS].argmax(dim=1)
+    told = nn.functional.one_hot(cycles, _NUMBERS).transpose(1, 2)
+    return torch.cat([_CERTAIN * told.to(acoustic.dtype), acoustic[:, _NUMBERS:]], dim=1)
 
 
 def _spread(latents: Tensor) -> Tensor:

@@ -2,14 +2,16 @@
 
 From random weights no partial of a voice had come out of its transposed convolutions in an hour.
 Some of the channels are therefore set so that the whole of the net is a transform of blocks of 40
-ms: the first convolution gives the lowest coefficients (192 of them reach to 2.4 kHz), each once as
+ms: the first convolution gives the lowest coefficients (128 of them reach to 1.6 kHz), each once as
 it is and once with its sign turned, since what ELU takes from the one it leaves to the other; the
 next makes the samples of a block, 120 channels at 200 Hz; and the others only lay those out in
 time, at a level at which ELU changes nothing. What the transformers before it have to learn is then
-how loud which partial is. The other channels begin at random and silent, for what hisses.
+how loud which partial is. The other channels begin at random and silent, for all above, and a third
+of the first convolution's is theirs alone: in a channel of the transform all is heard as a tone.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -29,28 +31,69 @@ def as_cosine_transform(net: Any, latents: Tensor) -> None:
         net: transformers' `MimiDecoder`; one too narrow to hold the samples stays as it is.
         latents: Some of what it is given, [clips, hidden, blocks], to set the levels by.
     """
-    first, *spreading, last = [layer.conv for layer in net.layers if hasattr(layer, "conv")]
-    rests = [layer for layer in net.layers if hasattr(layer, "block")]
-    samples = [_BLOCK_SAMPLES]
-    for conv in spreading:
-        samples.append(samples[-1] // conv.stride[0])
-    widths = [conv.out_channels for conv in spreading]
-    if any(width < count for width, count in zip(widths, samples[1:], strict=True)):
+    first, *spreading, last = _convolutions(net)
+    samples = _samples(spreading)
+    if not samples:
         return
     _level_others(net, latents, spreading)
-    coefficients = first.out_channels // 2
+    coefficients = first.out_channels // 3
     first.weight.zero_()
     first.bias.zero_()
     _make_blocks(spreading[0], coefficients, samples[1])
     for conv, count, of in zip(spreading[1:], samples[2:], samples[1:], strict=False):
         _lay_out(conv, of, count)
-    for rest, count in zip(rests, samples[1:], strict=True):
-        adds = rest.block[-1].conv
+    for adds, count in zip(_additions(net), samples[1:], strict=True):
         adds.weight[:count] = 0
         adds.bias[:count] = 0
     last.weight.zero_()
     last.weight[0, 0, -1] = 1
     last.bias.fill_(-_OFFSET)
+
+
+def hold(net: Any) -> None:
+    """From now on no gradient reaches what carries the samples: it stays the transform it is.
+
+    A few dozen of Adam's steps would undo it, at the rate at which the other channels, which make
+    all above 1.6 kHz, have to learn. The weight decay takes a hundredth of it in an hour.
+    """
+    for parameter, held in _transform(net):
+        kept = torch.ones_like(parameter)
+        kept[held] = 0
+        parameter.register_hook(lambda grad, kept=kept: grad * kept.to(grad.device))
+
+
+def _transform(net: Any) -> Iterator[tuple[Tensor, Any]]:
+    """Which parts of which parameters carry the samples of a block, after the first convolution."""
+    _, *spreading, last = _convolutions(net)
+    samples = _samples(spreading)
+    for conv, adds, count in zip(spreading, _additions(net), samples[1:], strict=False):
+        yield conv.weight, (slice(None), slice(count))  # [in, out, taps]
+        yield conv.bias, slice(count)
+        yield adds.weight, slice(count)
+        yield adds.bias, slice(count)
+    if samples:
+        yield last.weight, (0, 0)
+        yield last.bias, slice(None)
+
+
+def _convolutions(net: Any) -> list[Any]:
+    """The first, those that spread, and the last."""
+    return [layer.conv for layer in net.layers if hasattr(layer, "conv")]
+
+
+def _additions(net: Any) -> list[Any]:
+    """What each of the blocks in between adds."""
+    return [layer.block[-1].conv for layer in net.layers if hasattr(layer, "block")]
+
+
+def _samples(spreading: list[Any]) -> list[int]:
+    """Channels that hold a block before and after each of these; none if there are too few."""
+    samples = [_BLOCK_SAMPLES]
+    for conv in spreading:
+        samples.append(samples[-1] // conv.stride[0])
+        if conv.out_channels < samples[-1]:
+            return []
+    return samples
 
 
 def _make_blocks(conv: Any, coefficients: int, samples: int) -> None:

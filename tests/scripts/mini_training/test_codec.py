@@ -11,8 +11,15 @@ import torch
 from transformers import MimiModel
 
 from scripts.mini_training.codec import codes, in_step, stage
-from scripts.mini_training.codec.books import by_rarity, k_means, nearest
+from scripts.mini_training.codec.books import (
+    by_rarity,
+    fit_side,
+    k_means,
+    k_means_of_kinds,
+    nearest,
+)
 from scripts.mini_training.codec.losses import PhaseLoss, SpectralLoss
+from scripts.mini_training.codec.model import mimi_config, with_cycles
 from scripts.mini_training.codec.products import use_products
 from scripts.mini_training.codec.quantising import fix, loosen, quantised, table_of
 from scripts.mini_training.data.corpus import Corpus
@@ -58,7 +65,7 @@ def test_the_stage_learns_and_goes_on_where_it_was(tmp_path: Path, train: Corpus
     assert load(tmp_path / "codec-learn.pt")["numbers"][0] == 4
     assert run(PLAN)
     learned, joined, tuned = (load(tmp_path / f"codec-{part}.pt") for part in PARTS)
-    assert learned["numbers"][1] >= 60 * PLAN.minutes * 0.6
+    assert learned["numbers"][1] >= 60 * PLAN.minutes * 0.45
     assert joined["numbers"][0] > 0 < tuned["numbers"][0]
     # With codes the encoder learns on; once they are fixed neither it nor they change.
     fixed = load(tmp_path / "codec-codes.pt")["model"]
@@ -146,6 +153,36 @@ def test_the_first_code_learns_from_phonemes_alone(train: Corpus, held_out: Corp
     assert model.acoustic.input_proj.weight.grad is not None
     model(audio).phones.square().sum().backward()
     assert model.semantic.input_proj.weight.grad is not None
+
+
+def test_a_decoder_that_learns_is_told_the_true_cycles_and_one_that_speaks_the_likeliest():
+    torch.manual_seed(0)
+    model = stage.LearningCodec(SMOKE.codec).eval()
+    audio = 0.1 * torch.randn(1, 6 * 1_920)
+    heard = model(audio)
+    likeliest = heard.cycles.argmax(dim=-1)
+    assert model(audio, likeliest).audio.equal(heard.audio)
+    told = model(audio, (likeliest + 1) % 36)
+    assert not told.audio.allclose(heard.audio)
+    assert told.cycles.equal(heard.cycles)  # what it hears is judged, whatever it was told
+
+
+def test_no_code_of_the_first_acoustic_book_stands_for_two_pitches():
+    torch.manual_seed(0)
+    cycles = torch.randint(8, 14, (400,))
+    cycles[0] = 20  # once only
+    colours = torch.randn(400, SMOKE.codec.bottleneck)
+    vectors = with_cycles(colours.T[None], cycles[None])[0].T
+    side: Any = MimiModel(mimi_config(SMOKE.codec)).quantizer.acoustic_residual_vector_quantizer
+    fit_side(side, vectors, 0, lambda book, left: None, cycles)
+    first, *others = (table_of(layer.codebook) for layer in side.layers)
+    assert len(first) == 16
+    assert set(first[:, :36].argmax(dim=1).tolist()) == {*range(8, 14), 20}
+    assert (first[:, :36] != 0).sum(dim=1).eq(1).all()
+    assert all(not book[:, :36].any() for book in others)
+    # More pitches than codes: the rarest have none.
+    few = k_means_of_kinds(vectors, cycles, 5, seed=0)
+    assert len(few) == 5
 
 
 def test_as_products_of_matrices_the_convolutions_give_the_same(train: Corpus):
