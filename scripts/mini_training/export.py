@@ -64,9 +64,9 @@ def adopt(checkpoint: Path, size: Size, work: Path) -> None:
     try:
         codec.mimi.load_state_dict(of_codec)
         speech.load_speech(model.state_dict())
-    except RuntimeError as error:
+    except RuntimeError:  # which names every weight that does not fit
         raise TrainingError(
-            f"The checkpoint is of another --size, or an older codec: {error}"
+            f"{checkpoint} is of another --size, or was made before the codec's present shape."
         ) from None
     work.mkdir(parents=True, exist_ok=True)
     save({"model": codec.state_dict()}, work / "codec-codes.pt")
