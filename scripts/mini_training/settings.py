@@ -1,6 +1,6 @@
 """The sizes that there are.
 
-`small` is stage A: a closed vocabulary on two CPU cores; 18 million parameters, 39 MB in half
+`small` is stage A: a closed vocabulary on two CPU cores; 18 million parameters, 37 MB in half
 precision. `large` is stage B, for a GPU and an open vocabulary. `smoke` proves in seconds that
 everything works, and learns nothing.
 """
@@ -92,7 +92,7 @@ SIZES = {
         SpeechSize(256, 6, 4, 704, 192, 3, 3, 512, 1_400, 0.5, 0.1, 1e-3),
     ),
     "large": Size(
-        CodecSize(26, 256, 2, 2_048, 96, 8, 1024, 40, 60, 48, 8e-4),
-        SpeechSize(320, 6, 5, 704, 192, 3, 3, 512, 40_000, 0.5, 0.1, 1e-3),
+        CodecSize(26, 256, 2, 768, 96, 8, 1024, 40, 60, 48, 8e-4),
+        SpeechSize(320, 6, 5, 512, 192, 3, 3, 512, 40_000, 0.5, 0.1, 1e-3),
     ),
 }
