@@ -37,7 +37,7 @@ def run_options() -> ort.RunOptions:
 
 
 class KokoroModel:
-    """One loaded network. `run` may be called from one thread at a time."""
+    """One loaded network. `run` keeps nothing, and may be called from several threads."""
 
     def __init__(self, path: Path, *, threads: int) -> None:
         """Load the network (about half a second).

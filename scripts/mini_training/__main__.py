@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CSMError, TrainingError) as error:
         return fail(str(error))
     except KeyboardInterrupt:
-        return fail("stopped; the same command goes on from the last minute.")
+        return fail("stopped; the same command goes on, from the last minute or shard.")
     except Exception as error:
         if type(error).__name__ not in ("ModelError", "KokoroError", "WhisperEngineError"):
             raise

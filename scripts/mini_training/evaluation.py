@@ -66,7 +66,7 @@ def evaluate(
     voicebox: Voicebox,
     codec: Any,
     judges: Mapping[str, Judges],
-    count: int,
+    chosen: slice,
     keep: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Figures of every way.
@@ -76,25 +76,25 @@ def evaluate(
         voicebox: The checkpoint.
         codec: Its codec, transformers'.
         judges: By the name of their Whisper; the first one's ear and critic count.
-        count: Sentences of each way.
+        chosen: Which sentences of each way.
         keep: Where the first few of each way are written as WAV files.
     """
     voices = known_voices([row.corpus for row in rows], next(iter(judges.values())))
     found = []
     for row in rows:
-        spoken = list(speak(row, voicebox, codec, count))
+        spoken = list(speak(row, voicebox, codec, chosen))
         if keep is not None:
             _keep(keep, row, spoken)
         found.append({"way": row.name, **figures(row, spoken, voices, judges)})
     return found
 
 
-def speak(row: Way, voicebox: Voicebox, codec: Any, count: int) -> Iterator[Spoken]:
-    """Each sentence of a way."""
+def speak(row: Way, voicebox: Voicebox, codec: Any, chosen: slice) -> Iterator[Spoken]:
+    """Each chosen sentence of a way."""
     by_voice: dict[str, list[Utterance]] = defaultdict(list)
     for one in row.corpus.utterances:
         by_voice[one.voice].append(one)
-    for number, one in enumerate(row.corpus.utterances[:count]):
+    for number, one in enumerate(row.corpus.utterances[chosen]):
         if row.kind == "recording":
             yield Spoken(one, Reply(row.corpus.audio(one), 0.0))
         elif row.kind == "codec":

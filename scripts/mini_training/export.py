@@ -5,6 +5,7 @@ and the folder is half as large. Both transformers and `load_csm_1b` widen it ag
 it; what they compute from then on is the same.
 """
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,14 @@ from scripts.mini_training.settings import Size, SpeechSize
 from scripts.mini_training.speech.model import LearningSpeech, csm_config
 from scripts.mini_training.speech.tokenizer import words
 
-TEMPERATURE, TOP_K = 0.6, 30
+TEMPERATURE, TOP_K = 0.4, 30
 """What a model that has heard hours, not a million of them, is best drawn with."""
 
-_OF_A_RUN = ("codes", "codec-learn.pt", "codec-join.pt", "codec-tune.pt", "speech-learn.pt")
+_OF_A_RUN = (
+    "codes",
+    *(f"codec-{part}.pt" for part in ("learn", "join", "tune", "adversary")),
+    "speech-learn.pt",
+)
 
 
 def export(work: Path, size: SpeechSize, folder: Path) -> int:
@@ -47,13 +52,16 @@ def adopt(checkpoint: Path, size: Size, work: Path) -> None:
     The codec's codes stay as they are; what comes after them may be tuned on.
 
     Raises:
-        TrainingError: It is no checkpoint, or was made with another size; or the work folder holds
-            another run, whose codes and states would be gone on with.
+        TrainingError: It is no checkpoint, or was made with another size or of other words; or the
+            work folder holds another run, whose codes and states would be gone on with.
     """
     if any((work / name).exists() for name in _OF_A_RUN):
         raise TrainingError(f"{work} holds another run; give an empty folder with --work.")
     if not (checkpoint / "config.json").exists():
         raise TrainingError(f"There is no checkpoint in {checkpoint}; give one with --checkpoint.")
+    theirs = json.loads((checkpoint / "tokenizer.json").read_text("utf-8"))
+    if theirs != json.loads(words().to_str()):
+        raise TrainingError(f"{checkpoint} knows other words than data/closed_grammar.txt has.")
     model: Any = CsmForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
     codec, speech = (
         LearningCodec(size.codec),
@@ -80,8 +88,8 @@ def write(folder: Path, size: SpeechSize, codec: Any, speech: dict[str, torch.Te
     model.codec_model.load_state_dict(codec.state_dict())
     try:
         missing, _ = model.load_state_dict(speech, strict=False)
-    except RuntimeError as error:
-        raise TrainingError(f"The speech model is of another --size: {error}") from None
+    except RuntimeError:  # which names every weight that does not fit
+        raise TrainingError("The speech model is of another --size.") from None
     if any(not name.startswith("codec_model.") for name in missing):
         raise TrainingError("The speech model is of another --size, or was cut short.")
     generation = model.generation_config

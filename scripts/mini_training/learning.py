@@ -28,12 +28,29 @@ _MOST_GRADIENT = 1.0
 _AVERAGE_DECAY = 0.998
 
 
+class Companion(Protocol):
+    """What learns beside a task's model, by itself."""
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on."""
+        ...
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Goes on from a `state`."""
+        ...
+
+
 class Task(Protocol):
     """Something that is learned."""
 
     @property
     def model(self) -> nn.Module:
         """What learns."""
+        ...
+
+    @property
+    def companion(self) -> Companion | None:
+        """What learns beside it and is of no more use then, such as an adversary."""
         ...
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -51,14 +68,19 @@ class Plan:
 
     Attributes:
         minutes: All the time it has, over all runs.
-        rate: The highest learning rate.
+        rate: The highest learning rate; before a stage knows it, 0.
         seed: Of every draw.
         weight_decay: Of matrices; vectors have none.
         save_s: From one saving to the next.
         check_s: From one look at what was held out to the next.
-        patience: It ends after so many looks without a better one; None never.
+        patience: It ends after so many looks without a better one, until it is given more minutes;
+            None never.
         most_steps: It pauses after so many steps in this run; None never.
+        keeps_best: The result is the best average by the loss on what was held out; otherwise it is
+            the last one.
         slower: By the beginnings of parameters' names, what share of the rate they have.
+        begun: It begins with weights that have learned before. They are looked at, too, outside the
+            minutes: the result is never worse.
     """
 
     minutes: float
@@ -69,7 +91,9 @@ class Plan:
     check_s: float = 180.0
     patience: int | None = None
     most_steps: int | None = None
+    keeps_best: bool = True
     slower: Mapping[str, float] = field(default_factory=dict[str, float])
+    begun: bool = False
 
 
 def learn(
@@ -93,6 +117,9 @@ def learn(
     """
     run = _Run(task, plan, file)
     run.resume()
+    if plan.begun and run.steps == 0:
+        progress.report(minutes=0.0, step=0, **run.check(listen))
+        run.spent_s = run.checked_s = 0.0
     steps = 0
     while not run.over:
         if plan.most_steps is not None and steps >= plan.most_steps:
@@ -107,6 +134,8 @@ def learn(
             progress.report(minutes=run.spent_s / 60, step=run.steps, **parts, **figures)
         if run.spent_s - run.saved_s >= plan.save_s:
             run.save()
+    if run.is_no_better:
+        progress.report(note=f"no better for {run.worse} looks; with more --minutes it goes on")
     if not run.best_file.exists():
         run.check(None)
     run.save()
@@ -135,11 +164,13 @@ class _Run:
         self.best, self.worse = math.inf, 0
 
     @property
-    def over(self) -> bool:
+    def is_no_better(self) -> bool:
         patience = self.plan.patience
-        if patience is not None and self.worse >= patience:
-            return True
-        return self.spent_s >= 60 * self.plan.minutes
+        return patience is not None and self.worse >= patience
+
+    @property
+    def over(self) -> bool:
+        return self.is_no_better or self.spent_s >= 60 * self.plan.minutes
 
     def step(self) -> dict[str, float]:
         began_s = time.monotonic()
@@ -167,7 +198,7 @@ class _Run:
             found = self.task.held_out(model)
             if listen is not None:
                 found = {**found, **listen(model)}
-        if found["loss"] < self.best:
+        if found["loss"] < self.best or not self.plan.keeps_best:
             self.best, self.worse = found["loss"], 0
             save({"model": model.state_dict()}, self.best_file)
         else:
@@ -182,7 +213,10 @@ class _Run:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "numbers": [self.steps, self.spent_s, self.checked_s, self.best, self.worse],
+            "minutes": self.plan.minutes,
         }
+        if self.task.companion is not None:
+            state["companion"] = self.task.companion.state()
         save(state, self.file)
         self.saved_s = self.spent_s
 
@@ -196,8 +230,12 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         for group, share in zip(self.optimizer.param_groups, shares, strict=True):
             group["share"] = share  # the plan's, which may be another by now
+        if self.task.companion is not None:
+            self.task.companion.resume(state["companion"])
         self.steps, self.spent_s, self.checked_s, self.best, self.worse = state["numbers"]
         self.saved_s = self.spent_s
+        if self.plan.minutes > state["minutes"]:
+            self.worse = 0
 
 
 def _groups(model: nn.Module, plan: Plan) -> list[dict[str, Any]]:
@@ -239,6 +277,11 @@ def rate_share(share: float) -> float:
         return max(share, 1e-4) / _WARM_UP_SHARE
     fallen = min((share - _WARM_UP_SHARE) / (1 - _WARM_UP_SHARE), 1.0)
     return _LAST_RATE_SHARE + (1 - _LAST_RATE_SHARE) * (1 + math.cos(math.pi * fallen)) / 2
+
+
+def spent_minutes(file: Path) -> float:
+    """How many minutes the run has taken whose state is in a file; 0 if there is none."""
+    return load(file)["numbers"][1] / 60 if file.exists() else 0.0
 
 
 def save(state: Any, file: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pipecat_csm.model.checkpoint.shipped import located
 from transformers.utils import logging as transformers_logging
 
 from scripts.mini_training.arguments import ADOPT, STAGES
@@ -18,6 +19,7 @@ from scripts.mini_training.errors import TrainingError
 from scripts.mini_training.export import TEMPERATURE, TOP_K, adopt, export
 from scripts.mini_training.learning import Plan
 from scripts.mini_training.progress import Progress
+from scripts.mini_training.run import agree
 from scripts.mini_training.settings import SIZES
 from scripts.mini_training.speech import stage as speech_stage
 
@@ -28,8 +30,13 @@ class Stages:
     """The stages, with one command line."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        """Prepares; nothing is loaded yet."""
+        """Prepares; nothing is loaded yet.
+
+        Raises:
+            TrainingError: There is no such device.
+        """
         self._args = args
+        self._device = _device(args.device)
         self._work: Path = args.work
         self._size = SIZES[args.size]
         if args.threads is not None:
@@ -60,6 +67,8 @@ class Stages:
 
         args = self._args
         source = data_stage.sentences(args.vocabulary, args.text)
+        text = None if args.text is None else str(args.text.resolve())
+        agree(self._work, vocabulary=args.vocabulary, text=text, seed=args.seed)
         # Sentences are short: one a core is an eighth faster than one on all of them.
         reader = Reader(threads=1)
         return data_stage.make(
@@ -76,6 +85,7 @@ class Stages:
 
     def _codec(self, minutes: float, progress: Progress) -> None:
         train, held_out = self._corpus("train"), self._corpus("heldout")
+        agree(self._work, size=self._args.size)
         listen = None
         if self._args.listen:
             from scripts.mini_training.hearing import codec_listener
@@ -95,6 +105,7 @@ class Stages:
     def _encode(self, minutes: float, progress: Progress) -> None:
         codec = codes.read_codec(self._work).to(self._device)
         renderings: int = self._args.shifts
+        agree(self._work, shifts=renderings)
         learned = tuple(islice(cycle(codes.PACES), renderings))
         for split, paces in zip(SPLITS[:2], (learned, (1.0,) * renderings), strict=True):
             codes.make(
@@ -110,6 +121,7 @@ class Stages:
         work = self._work
         codec = codes.read_codec(work)
         train, held_out = (codes.read(work / "data", work / "codes", s) for s in SPLITS[:2])
+        agree(work, size=self._args.size)
         listen = None
         if self._args.listen:
             from scripts.mini_training.hearing import speech_listener
@@ -130,6 +142,8 @@ class Stages:
         )
 
     def _export(self, minutes: float, progress: Progress) -> None:
+        if (self._work / "speech.pt").exists():
+            agree(self._work, size=self._args.size)
         size = export(self._work, self._size.speech, self._checkpoint)
         progress.report(checkpoint=str(self._checkpoint), megabytes=size / 1e6)
         if size > _MOST_BYTES:
@@ -137,6 +151,7 @@ class Stages:
 
     def _adopt(self, minutes: float, progress: Progress) -> None:
         adopt(self._checkpoint, self._size, self._work)
+        agree(self._work, size=self._args.size)
         progress.report(adopted=str(self._checkpoint))
 
     def _evaluate(self, minutes: float, progress: Progress) -> None:
@@ -157,6 +172,9 @@ class Stages:
         if data_stage.held_out(self._work / "data", self._held_out_shards):
             self._speak(0.0, progress)
         rows = ways(self._corpus("heldout"), self._corpus("voices"))
+        there = min(len(row.corpus.utterances) for row in rows)
+        if args.after + args.sentences > there:
+            raise TrainingError(f"{there} sentences were held out; give fewer --sentences.")
         ear, critic = Ear(), Critic()
         judges = {
             Path(name).name: Judges(ear, Listener(name), critic)
@@ -166,7 +184,8 @@ class Stages:
             with Voicebox(self._checkpoint, TEMPERATURE, TOP_K, args.seed) as voicebox:
                 progress.report(loading_s=voicebox.loading_s)
                 codec = read_codec_of(self._checkpoint)
-                found = evaluate(rows, voicebox, codec, judges, args.sentences, args.keep)
+                chosen = slice(args.after, args.after + args.sentences)
+                found = evaluate(rows, voicebox, codec, judges, chosen, args.keep)
         finally:
             for each in judges.values():
                 each.close()
@@ -179,7 +198,7 @@ class Stages:
 
     def _plan(self, minutes: float) -> Plan:
         args = self._args
-        return Plan(minutes, rate=0.0, seed=args.seed, check_s=60 * args.check_minutes)
+        return Plan(minutes, rate=args.rate or 0.0, seed=args.seed, check_s=60 * args.check_minutes)
 
     @property
     def _held_out_shards(self) -> int:
@@ -187,14 +206,8 @@ class Stages:
 
     @property
     def _checkpoint(self) -> Path:
-        return self._args.checkpoint or self._work / "checkpoint"
-
-    @property
-    def _device(self) -> torch.device:
-        device = torch.device(self._args.device)
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise TrainingError("There is no GPU here that torch can use; leave --device away.")
-        return device
+        given: Path | None = self._args.checkpoint
+        return self._work / "checkpoint" if given is None else Path(located(str(given)))
 
 
 def read_codec_of(checkpoint: Path) -> Any:
@@ -203,3 +216,13 @@ def read_codec_of(checkpoint: Path) -> Any:
 
     model: Any = CsmForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
     return model.codec_model.eval()
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise TrainingError(f"--device {name} is none: cpu or cuda.") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("There is no GPU here that torch can use; leave --device away.")
+    return device

@@ -1,10 +1,11 @@
 """The codec stage: learn without a quantiser, fit codebooks, learn on through them, tune the rest.
 
 Nearly half of the time goes to the first and an eighth to learning with codes. Then those are
-fixed, and the rest goes to what comes after them. It takes longest, since what is in a frame can be
-read off its codes long before the decoder can say it, and a step for the decoder alone is a cheaper
-one. How good the codec is at either end is told in losses, in how many phonemes the first codebook
-still tells, and in the words that Whisper hears in what has gone through it.
+fixed, and the rest goes to what comes after them, since what is in a frame can be read off its
+codes long before the decoder can say it, and a step for the decoder alone is a cheaper one: in
+spectra, and for some sizes in the end against an adversary. How good the codec is at either end is
+told in losses, in how many phonemes the first codebook still tells, and in the words that Whisper
+hears in what has gone through it.
 """
 
 from collections.abc import Callable
@@ -17,13 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from scripts.mini_training.codec.adversary import Adversary, piece, together
 from scripts.mini_training.codec.books import fit_side
 from scripts.mini_training.codec.clips import draw
 from scripts.mini_training.codec.codes import PACES
 from scripts.mini_training.codec.in_step import InStep
 from scripts.mini_training.codec.in_step import make as put_in_step
 from scripts.mini_training.codec.losses import PhaseLoss, SpectralLoss
-from scripts.mini_training.codec.model import LearningCodec, with_cycles
+from scripts.mini_training.codec.model import FRAME_SAMPLES, LearningCodec, with_cycles
 from scripts.mini_training.codec.phones import IGNORED
 from scripts.mini_training.codec.products import use_products
 from scripts.mini_training.codec.start import hold
@@ -35,6 +37,7 @@ from scripts.mini_training.learning import (
     load,
     products_in_bfloat16,
     save,
+    spent_minutes,
 )
 from scripts.mini_training.progress import Progress
 from scripts.mini_training.settings import CodecSize
@@ -43,6 +46,8 @@ _LEARN_SHARE, _CODES_SHARE = 0.45, 0.12
 _STRAYS_WEIGHT = 0.1
 _SPECTRAL_WEIGHT, _PHASE_WEIGHT = 1.0, 0.5
 _PHONE_WEIGHT, _CYCLES_WEIGHT = 0.5, 0.3
+# Of the gradient at the sound, beside that of the spectra and phases.
+_FOOLED_SHARE, _SEEN_SHARE = 0.5, 1.0
 _HELD_OUT_BATCHES = 6
 _FIT_FRAMES = 60_000
 _SLOWER = {"mimi.decoder.decoder_seanet.layers.0.": 0.25}  # what loads the transform (see `start`)
@@ -52,10 +57,16 @@ class CodecTask:
     """Sound through the codec and back."""
 
     def __init__(
-        self, model: LearningCodec, size: CodecSize, train: InStep, held_out: InStep, seed: int
+        self,
+        model: LearningCodec,
+        size: CodecSize,
+        train: InStep,
+        held_out: InStep,
+        seed: int,
+        adversary: Adversary | None = None,
     ) -> None:
-        """Learns from one corpus, and is judged on the other."""
-        self.model = model
+        """Learns from one corpus, and is judged on the other; with an adversary, against it."""
+        self.model, self.companion = model, adversary
         self._size, self._train, self._held_out, self._seed = size, train, held_out, seed
         self._device = next(model.parameters()).device
         self._spectral = SpectralLoss().to(self._device)
@@ -64,7 +75,7 @@ class CodecTask:
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Of a batch of clips."""
         rng = np.random.default_rng((self._seed, step))
-        return self._loss(self.model, self._train, rng)
+        return self._loss(self.model, self._train, rng, step)
 
     def held_out(self, model: nn.Module) -> dict[str, float]:
         """Of the same clips each time, of sentences that it does not learn from."""
@@ -76,15 +87,14 @@ class CodecTask:
         return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
 
     def _loss(
-        self, model: nn.Module, source: InStep, rng: np.random.Generator
+        self, model: nn.Module, source: InStep, rng: np.random.Generator, step: int | None = None
     ) -> tuple[Tensor, dict[str, float]]:
         clips = draw(source, rng, self._size.clips, self._size.clip_frames).to(self._device)
         # Not in the end, with codes: the rounding is a hiss, as loud as what a voice has at the
         # highest pitches, which the decoder must make itself.
         with products_in_bfloat16(self._device, model.training and not self.model.quantised):
             coded = model(clips.audio, clips.cycles if model.training else None)
-        spectral = self._spectral(coded.audio.float(), clips.wanted)
-        phase = self._phase(coded.audio.float(), clips.wanted)
+        sound, told = self._of_sound(coded.audio.float(), clips.wanted, step)
         logits, labels = coded.phones.float().flatten(0, 2), clips.phones.flatten()
         phones = nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED)
         sounding = labels > 0
@@ -92,19 +102,39 @@ class CodecTask:
         pitch, cycles = coded.cycles.float().flatten(0, 1), clips.cycles.flatten()
         counted = nn.functional.cross_entropy(pitch, cycles)
         loss = (
-            _SPECTRAL_WEIGHT * spectral
-            + _PHASE_WEIGHT * phase
+            sound
             + _PHONE_WEIGHT * phones
             + _CYCLES_WEIGHT * counted
             + _STRAYS_WEIGHT * coded.strays
         )
         return loss, {
-            "spectral": spectral.item(),
-            "phase": phase.item(),
+            **told,
             "phones": phones.item(),
             "phones right": right.item(),
             "pitch right": (pitch.argmax(dim=1) == cycles)[cycles > 0].float().mean().item(),
         }
+
+    def _of_sound(
+        self, made: Tensor, wanted: Tensor, step: int | None
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The loss of what is heard, and its parts; at a step, against the adversary if any."""
+        adversary = self.companion if step is not None else None
+        heard = made if adversary is None else made.detach().requires_grad_()
+        spectral, phase = self._spectral(heard, wanted), self._phase(heard, wanted)
+        loss = _SPECTRAL_WEIGHT * spectral + _PHASE_WEIGHT * phase
+        told = {"spectral": spectral.item(), "phase": phase.item()}
+        if adversary is None or step is None:
+            return loss, told
+        shown = piece(step, made.shape[1] // FRAME_SAMPLES)
+        told["adversary"] = adversary.learn(heard[:, shown], wanted[:, shown])
+        fooled, seen = adversary.judge(heard[:, shown], wanted[:, shown])
+        gradients = [
+            torch.autograd.grad(part, heard, retain_graph=part is fooled)[0]
+            for part in (loss, fooled, seen)
+        ]
+        others = zip((_FOOLED_SHARE, _SEEN_SHARE), gradients[1:], strict=True)
+        told |= {"fooled": fooled.item(), "seen": seen.item()}
+        return together(made, gradients[0], [*others]), told
 
 
 def train(
@@ -134,7 +164,7 @@ def train(
     if device.type == "cpu" and not has_bfloat16(device):
         use_products(model.mimi)
     task = CodecTask(model, size, learned, listened, plan.seed)
-    plan = replace(plan, rate=size.rate, slower=_SLOWER)
+    plan = replace(plan, rate=plan.rate or size.rate, slower=_SLOWER)
     codes = work / "codec-codes.pt"
     if not codes.exists():
         if not _learn_codes(task, learned, plan, work, progress, listen):
@@ -144,10 +174,26 @@ def train(
         save({"model": model.state_dict()}, codes)
     model.load_state_dict(load(codes)["model"])
     model.tune()
-    last = 1 - _LEARN_SHARE - _CODES_SHARE
-    progress.after((1 - last) * plan.minutes)
-    final = replace(plan, minutes=last * plan.minutes, rate=plan.rate / 2)
-    if not learn(task, final, work / "codec-tune.pt", progress, listen):
+    against = work / "codec-adversary.pt"
+    if not against.exists():  # that goes on from its own state, whatever is tuned again
+        # All that is left: a codec that was adopted has spent none on what comes before.
+        before = sum(spent_minutes(work / f"codec-{part}.pt") for part in ("learn", "join"))
+        progress.after(before)
+        left = (1 - size.against) * plan.minutes - before
+        share = 1 - _LEARN_SHARE - _CODES_SHARE - size.against
+        minutes = max(left, share * plan.minutes)
+        third = replace(plan, minutes=minutes, rate=plan.rate / 2, begun=True)
+        if not learn(task, third, work / "codec-tune.pt", progress, listen):
+            return False
+        model.mimi.save_pretrained(work / "codec")
+    if not size.against:
+        return True
+    progress.after((1 - size.against) * plan.minutes)
+    # No distance says whether a voice buzzes: the last is taken, as it was learned longest.
+    final = replace(plan, minutes=size.against * plan.minutes, rate=plan.rate / 4, keeps_best=False)
+    torch.manual_seed(plan.seed)
+    task = CodecTask(model, size, learned, listened, plan.seed, Adversary().to(device))
+    if not learn(task, final, against, progress, listen):
         return False
     model.mimi.save_pretrained(work / "codec")
     return True
@@ -189,7 +235,7 @@ def fit(model: LearningCodec, source: InStep, seed: int, progress: Progress) -> 
     numbers: list[Tensor] = []
     frames = 0
     order = np.random.default_rng(seed).permutation(len(source.corpus.utterances))
-    for pace, index in product(source.paces, order):
+    for index, pace in product(order, source.paces):
         sound, _, counted = source.of(source.corpus.utterances[index], pace)
         whole = torch.from_numpy(sound).to(device)
         cycles = torch.from_numpy(counted.astype(np.int64)).to(device)
@@ -199,7 +245,7 @@ def fit(model: LearningCodec, source: InStep, seed: int, progress: Progress) -> 
         ):
             side.append(latents[0].T)
         numbers.append(cycles)
-        frames += len(whole) // 1_920
+        frames += len(whole) // FRAME_SAMPLES
         if frames >= _FIT_FRAMES:
             break
     both: tuple[tuple[str, Any, Tensor | None], ...] = (

@@ -6,6 +6,7 @@ Opus at about 48 kbit/s keeps an hour in 20 MB; it is decoded once, into memory-
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -103,7 +104,8 @@ class Corpus:
 
                 decoded.parent.mkdir(exist_ok=True)
                 sound, _ = soundfile.read(_sound(self.folder, self.split, shard), dtype="int16")
-                partial = decoded.with_suffix(".partial")
+                # Several processes may need it first.
+                partial = decoded.with_suffix(f".{os.getpid()}.partial")
                 with partial.open("wb") as file:
                     np.save(file, sound)
                 partial.replace(decoded)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from pipecat_csm.audio import loudness_gain
 
-from agent.embedded.kokoro_model import SAMPLE_RATE_HZ, KokoroModel, run_options
+from agent.embedded.kokoro_model import SAMPLE_RATE_HZ, KokoroError, KokoroModel, run_options
 from agent.embedded.phonemes import PhonemeWord, Phonemizer
 from agent.embedded.styles import VOICES_DIR, Styles
 from agent.models import resolve
@@ -55,6 +55,8 @@ class Reader:
             KokoroError: It cannot be loaded, or is an export that keeps its durations.
         """
         self._model = KokoroModel(resolve("kokoro-82m", "tts"), threads=threads)
+        if not self._model.has_durations:
+            raise KokoroError("This export of Kokoro does not tell how long each phoneme lasts.")
         self._styles = Styles(VOICES_DIR)
         self._phonemizer = Phonemizer()
 
@@ -71,7 +73,7 @@ class Reader:
         audio, durations = self._model.run(
             symbols, self._styles.style(voice.blend), speed / voice.pitch, run_options()
         )
-        assert durations is not None, "this export of Kokoro has no durations"
+        assert durations is not None
         audio = soxr.resample(audio, SAMPLE_RATE_HZ * voice.pitch, SAMPLE_RATE_HZ)
         audio, cut_s = trimmed(np.asarray(audio, np.float32))
         ends_s = (np.cumsum(durations)[:-1] - _LATE_S) / voice.pitch - cut_s

@@ -5,6 +5,7 @@ and goes on where it was; more minutes make more shards. The two held-out splits
 first.
 """
 
+import json
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from scripts.mini_training.data.open_text import LexiconSentences, TextSentences
 from scripts.mini_training.data.speaking import Take
 from scripts.mini_training.data.splits import SPLITS, Split, sentence_of
 from scripts.mini_training.data.voices import TRAINED, UNSEEN, Voice, voice_named
+from scripts.mini_training.errors import TrainingError
 from scripts.mini_training.progress import Progress
 
 SHARD_LINES = 60
@@ -41,12 +43,16 @@ def sentences(vocabulary: str, text: Path | None) -> Sentences:
         text: A plain text to take those of the open vocabulary from.
 
     Raises:
-        TrainingError: The text has too few, or what the lexicon comes from is not installed.
+        TrainingError: The text cannot be read or has too few, or what the lexicon comes from is not
+            installed.
     """
     if vocabulary == "closed":
         return Grammar.closed()
     if text is not None:
-        return TextSentences(text.read_text("utf-8", errors="replace"))
+        try:
+            return TextSentences(text.read_text("utf-8", errors="replace"))
+        except OSError as error:
+            raise TrainingError(f"{text} cannot be read: {error.strerror}.") from None
     return LexiconSentences.installed()
 
 
@@ -81,13 +87,15 @@ def make(
     held_out_shards: int,
     at_once: int = 1,
 ) -> float:
-    """Speaks what is held out, then until the minutes are over, in whole shards.
+    """Speaks what is held out, then until the minutes are over, in whole shards, one at least.
+
+    How many were spent is kept beside the shards: they are those of all runs.
 
     Args:
         folder: Where the shards lie.
         source: Of the sentences.
         reader: Speaks them.
-        minutes: How long; with 0 only what is held out is spoken.
+        minutes: How long, over all runs; with 0 only what is held out is spoken.
         seed: Of all that is drawn.
         progress: Told of every shard.
         shard_lines: Sentences in a shard.
@@ -97,7 +105,9 @@ def make(
     Returns:
         How many hours of speech it made.
     """
-    began_s, made_s = time.monotonic(), 0.0
+    spent = folder / "spent.json"
+    before_s: float = json.loads(spent.read_text("utf-8"))["seconds"] if spent.exists() else 0.0
+    began_s, made_s = time.monotonic() - before_s, 0.0
     todo = held_out(folder, held_out_shards)
     following: tuple[Split, int] = (
         "train",
@@ -111,7 +121,9 @@ def make(
     while True:
         spent_s = time.monotonic() - began_s
         progress.at(spent_s / 60, f"{made_s / 60:.1f} minutes of speech")
-        if not todo and spent_s > 60 * minutes:
+        # What is held out may take longer than the minutes, and there must be something to learn.
+        learnable = not minutes or has_shard(folder, "train", 0)
+        if not todo and spent_s > 60 * minutes and learnable:
             break
         split, number = todo.pop(0) if todo else following
         if (split, number) == following:
@@ -119,5 +131,6 @@ def make(
         lines = lines_of(source, split, number, seed, shard_lines)
         takes = list(readers.map(speak, lines))
         made_s += write_shard(folder, split, number, lines, takes)
+        spent.write_text(json.dumps({"seconds": round(time.monotonic() - began_s, 1)}), "utf-8")
     readers.shutdown()
     return made_s / 3600

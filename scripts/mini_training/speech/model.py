@@ -20,7 +20,7 @@ from scripts.mini_training.speech.tokenizer import (
     TOKENS,
 )
 
-# Of so many the engine keeps at most 1,152, and conversations as long as that are learned from.
+# Of so many the engine keeps at most 1,152; conversations of up to 1,000 are learned from.
 _POSITIONS = 1_536
 _ROPE = {"rope_type": "default", "rope_theta": 10_000.0}
 
@@ -33,6 +33,8 @@ def csm_config(size: SpeechSize, codec: Any) -> CsmConfig:
         codec: transformers' `MimiConfig`.
     """
     books, vocab = codec.num_quantizers, codec.codebook_size + 3
+    # Where the codec lay is a path of the machine that trained it.
+    codec_config = {key: of for key, of in codec.to_dict().items() if key != "_name_or_path"}
     config = CsmConfig(
         num_codebooks=books,
         vocab_size=vocab,
@@ -65,7 +67,7 @@ def csm_config(size: SpeechSize, codec: Any) -> CsmConfig:
             "max_position_embeddings": books + 1,
             "rope_parameters": _ROPE,
         },
-        codec_config=codec.to_dict(),
+        codec_config=codec_config,
     )
     assert config.bos_token_id is not None
     assert config.bos_token_id + 1 == END_ID  # as `CSMConfig` reads it
@@ -134,8 +136,3 @@ def dropped(rows: Tensor, share: float) -> Tensor:
     """
     kept = torch.rand(rows.shape[0], 1, rows.shape[2], device=rows.device) >= share
     return rows * (kept / (1 - share))
-
-
-def parameters_of(module: nn.Module) -> int:
-    """How many weights a module has, tied ones once."""
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -36,7 +36,7 @@ class SpeechTask:
         self, model: LearningSpeech, size: SpeechSize, train: Corpus, held_out: Corpus, seed: int
     ) -> None:
         """Learns from one corpus, and is judged on the other."""
-        self.model = model
+        self.model, self.companion = model, None
         self._seed, self._size = seed, size
         self._device = next(model.parameters()).device
         self._drawing = ThreadPoolExecutor(max_workers=1)
@@ -96,7 +96,13 @@ def train(
     if begun.exists():  # by an earlier run that is over, or in a checkpoint that was adopted
         model.load_speech(load(begun)["model"])
     task = SpeechTask(model, size, train_corpus, held_out, plan.seed)
-    plan = replace(plan, rate=size.rate, patience=_PATIENCE, weight_decay=0.05)
+    plan = replace(
+        plan,
+        rate=plan.rate or size.rate,
+        patience=_PATIENCE,
+        weight_decay=0.05,
+        begun=begun.exists(),
+    )
     if not learn(task, plan, work / "speech-learn.pt", progress, listen):
         return False
     save({"model": model.speech_weights()}, work / "speech.pt")

@@ -23,12 +23,12 @@ from scripts.mini_training.codec.model import mimi_config, with_cycles
 from scripts.mini_training.codec.products import use_products
 from scripts.mini_training.codec.quantising import fix, loosen, quantised, table_of
 from scripts.mini_training.data.corpus import Corpus
-from scripts.mini_training.learning import Plan, load
+from scripts.mini_training.learning import Plan, load, save
 from tests.scripts.mini_training.conftest import SMOKE, silent_progress
 
 PLAN = Plan(minutes=0.06, rate=0.0, check_s=1e9)
 CPU = torch.device("cpu")
-PARTS = ("learn", "join", "tune")
+PARTS = ("learn", "join", "tune", "adversary")
 
 
 def test_the_same_sound_is_no_distance_away_and_silence_is_far():
@@ -64,9 +64,10 @@ def test_the_stage_learns_and_goes_on_where_it_was(tmp_path: Path, train: Corpus
     assert not run(replace(PLAN, most_steps=3))
     assert load(tmp_path / "codec-learn.pt")["numbers"][0] == 4
     assert run(PLAN)
-    learned, joined, tuned = (load(tmp_path / f"codec-{part}.pt") for part in PARTS)
+    learned, joined, tuned, against = (load(tmp_path / f"codec-{part}.pt") for part in PARTS)
     assert learned["numbers"][1] >= 60 * PLAN.minutes * 0.45
     assert joined["numbers"][0] > 0 < tuned["numbers"][0]
+    assert against["numbers"][0] > 0 < len(against["companion"]["optimizer"]["state"])
     # With codes the encoder learns on; once they are fixed neither it nor they change.
     fixed = load(tmp_path / "codec-codes.pt")["model"]
     best = load(tmp_path / "codec-learn.best.pt")["model"]
@@ -76,8 +77,18 @@ def test_the_stage_learns_and_goes_on_where_it_was(tmp_path: Path, train: Corpus
     assert not tuned["model"]["mimi.decoder.upsample.conv.weight"].equal(
         fixed["mimi.decoder.upsample.conv.weight"]
     )
+    assert all(against["model"][name].equal(fixed[name]) for name in of_codes)
     saved = MimiModel.from_pretrained(tmp_path / "codec")
     assert saved.config.num_quantizers == SMOKE.codec.books
+
+
+def test_a_codec_that_was_adopted_is_tuned_for_all_of_the_time(
+    tmp_path: Path, train: Corpus, held_out: Corpus
+):
+    save({"model": stage.LearningCodec(SMOKE.codec).state_dict()}, tmp_path / "codec-codes.pt")
+    size = replace(SMOKE.codec, against=0.0)
+    assert stage.train(tmp_path, size, train, held_out, PLAN, CPU, silent_progress())
+    assert load(tmp_path / "codec-tune.pt")["numbers"][1] >= 60 * PLAN.minutes
 
 
 def test_phases_count_where_magnitudes_are_the_same():

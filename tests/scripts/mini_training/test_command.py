@@ -14,6 +14,8 @@ from scripts.mini_training.arguments import STAGES
 from scripts.mini_training.data.corpus import SAMPLE_RATE_HZ
 from scripts.mini_training.data.speaking import Reader
 from scripts.mini_training.data.voices import Voice
+from scripts.mini_training.errors import TrainingError
+from scripts.mini_training.run import agree
 from scripts.voice_evaluation.judges import for_judges
 from scripts.voice_evaluation.words import Listener, compare
 from tests.scripts.mini_training.conftest import Beeper
@@ -30,6 +32,50 @@ def test_help_tells_every_stage(capsys: pytest.CaptureFixture[str]):
 def test_minutes_that_make_no_sense_are_refused(minutes: str):
     with pytest.raises(SystemExit, match="2"):
         main(["codec", "--minutes", minutes])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "codec --threads 0",
+        "data --seed -1",
+        "encode --shifts 0",
+        "evaluate --sentences 0",
+        "evaluate --after -1",
+        "speech --listen some",
+        "speech --rate 3",
+        "data --text book.txt --vocabulary closed",
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(line: str):
+    with pytest.raises(SystemExit, match="2"):
+        main(line.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("data --text there-is-none.txt", "there-is-none.txt cannot be read: No such file"),
+        ("all --device gpu", "--device gpu is none: cpu or cuda."),
+    ],
+)
+def test_what_is_not_there_is_said(
+    line: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main([*line.split(), "--work", str(tmp_path)]) == 1
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "run.json").exists(), "nothing was begun"
+
+
+def test_a_run_goes_on_as_it_was_begun(tmp_path: Path):
+    agree(tmp_path, size="small", text=None)
+    agree(tmp_path, size="small")
+    agree(tmp_path, shifts=3, text=None)
+    with pytest.raises(TrainingError, match="begun with --size small; go on so, or"):
+        agree(tmp_path, size="large")
+    with pytest.raises(TrainingError, match="begun without --text;"):
+        agree(tmp_path, text="book.txt")
+    agree(tmp_path, shifts=3, size="small")
 
 
 @pytest.mark.parametrize(

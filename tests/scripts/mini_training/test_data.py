@@ -1,5 +1,6 @@
 """What is said, and that it is kept."""
 
+import json
 import random
 import re
 from pathlib import Path
@@ -82,6 +83,24 @@ def test_what_was_interrupted_goes_on_and_what_is_done_is_left_alone(tmp_path: P
     assert second.read_lines == 24
     with pytest.raises(TrainingError, match="data stage"):
         Corpus(tmp_path, "train")
+
+
+def spent_minutes(folder: Path) -> float:
+    return json.loads((folder / "spent.json").read_text())["seconds"] / 60
+
+
+def test_however_short_the_time_there_is_something_to_learn_from(tmp_path: Path):
+    make_corpus(tmp_path, minutes=1e-9)  # over before the first of what is held out is spoken
+    assert len(Corpus(tmp_path, "train").utterances) == 24
+
+
+def test_minutes_are_those_of_all_runs(tmp_path: Path):
+    make_corpus(tmp_path, minutes=1e-9)
+    again, longer = Beeper(), Beeper()
+    make_corpus(tmp_path, reader=again, minutes=1e-9)
+    assert again.read_lines == 0
+    make_corpus(tmp_path, reader=longer, minutes=1e-3 + spent_minutes(tmp_path))
+    assert longer.read_lines >= 24
 
 
 def test_words_begin_and_end_with_their_phonemes():

@@ -1,5 +1,6 @@
 """The checkpoint is the same model for transformers and for the project's own engine."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,15 @@ def test_its_card_stays(tmp_path: Path, checkpoint: Path, codec: MimiModel):
 def test_a_missing_stage_is_said(tmp_path: Path):
     with pytest.raises(TrainingError, match="run the speech stage first"):
         export(tmp_path, SMOKE.speech, tmp_path / "checkpoint")
+
+
+def test_what_knows_other_words_is_not_adopted(tmp_path: Path, checkpoint: Path):
+    other = tmp_path / "other"
+    shutil.copytree(checkpoint, other)
+    tokenizer = other / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text("utf-8").replace('"bread"', '"broad"'), "utf-8")
+    with pytest.raises(TrainingError, match="knows other words"):
+        adopt(other, SMOKE, tmp_path / "work")
 
 
 def test_what_was_exported_can_be_adopted_and_exported_again(tmp_path: Path, checkpoint: Path):

@@ -45,3 +45,8 @@ def test_what_it_never_learned_does_it_no_harm(text: str):
         audio = generator.generate(normalise(text), 0, max_audio_length_ms=2_000, seed=0)
     assert 0 < len(audio) <= 48_000
     assert bool(audio.isfinite().all())
+
+
+def test_it_names_no_path_of_the_machine_that_made_it():
+    for file in FOLDER.glob("*.json"):
+        assert '"/' not in file.read_text("utf-8").replace('"/"', ""), file.name
