@@ -26,12 +26,18 @@ class HeardAssistantAggregator(LLMAssistantAggregator):
 
     Pipecat's own goes by the words that the transport had released when the interruption came,
     which is a race (pipecat issue 4996), and knows nothing of a client's buffer.
+
+    Event handlers available, beside Pipecat's own:
+
+    - on_corrected: Called without more when a text that had been written already was not heard to
+      its end and is now shorter, or when nothing is written of one since nothing of it was heard.
     """
 
     def __init__(self, context: LLMContext, conversation: CSMConversation, **kwargs: Any) -> None:
         """Writes into a context what the conversation says was heard."""
         super().__init__(context, **kwargs)
         self._conversation = conversation
+        self._register_event_handler("on_corrected")
         # The replies of the turn that is being written, and of messages that may be corrected.
         self._replies: list[str] = []
         self._written: deque[tuple[list[str], Any]] = deque(maxlen=_CORRECTED)
@@ -55,12 +61,15 @@ class HeardAssistantAggregator(LLMAssistantAggregator):
         if text is not None:
             part = TextPartForConcatenation(text, includes_inter_part_spaces=False)
             self._aggregation = [part] if text else []
-        written = [*self._written]
+        written, is_corrected = [*self._written], text == ""
         await super()._handle_interruptions(frame)
         # These were written already, and then not heard to their end.
         for replies, message in written:
             if any(reply in heard and not heard[reply].is_whole for reply in replies):
                 self._correct(message, _text(replies, heard) or "")
+                is_corrected = True
+        if is_corrected:
+            await self._call_event_handler("on_corrected")
         self._replies = []
         self._written.clear()
 

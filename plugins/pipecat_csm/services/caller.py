@@ -30,6 +30,8 @@ _WAITING = 1500
 # context with nothing.
 _PAUSE_S = 0.8
 _AFTER_S = 0.2
+# Words that have not come so long after a turn ended without any never will.
+_LATE_S = 10.0
 
 
 class Caller:
@@ -56,10 +58,13 @@ class Caller:
         self._pause: list[NDArray[np.float32]] = []
         self._listening: Listening | None = None
         self._speaking = False
+        # Since his turn ended, if no words have come: they are late, or he only coughed.
+        self._wordless_s: float | None = None
         self._waiting = 0
         # How loud he was in his last turn: of this one it is not known before its end.
         self._gain = 1.0
         self._turn: list[NDArray[np.float32]] = []
+        self._turns = 0
         self._settled = asyncio.Event()
         self._settled.set()
 
@@ -84,6 +89,10 @@ class Caller:
                 del self._pause[len(self._pause) // 2]
         else:
             self._remember(samples)
+        if self._wordless_s is not None:
+            self._wordless_s += len(samples) / SAMPLE_RATE_HZ
+            if self._wordless_s > _LATE_S:
+                self._forget()
 
     def voice_began(self, noticed_after_s: float = 0.0) -> None:
         """The voice activity detector hears speech.
@@ -94,6 +103,7 @@ class Caller:
             noticed_after_s: For so long he has been speaking already.
         """
         self._speaking = True
+        self._wordless_s = None
         is_new = self._listening is None
         if is_new:
             self._listening = self._listen()
@@ -110,6 +120,8 @@ class Caller:
 
     def turn_began(self) -> None:
         """The caller has taken the turn: who answers waits for his Segment."""
+        self._wordless_s = None
+        self._turns += 1
         self._settled.clear()
 
     async def turn_said(self, text: str) -> None:
@@ -118,7 +130,9 @@ class Caller:
         Sound without words, and words without sound (typed ones), make no Segment.
         """
         listening, self._listening = self._listening, None
-        turn, self._turn = self._turn, []
+        self._wordless_s = None
+        sound, self._turn = self._turn, []
+        turn = self._turns
         for samples in _first(self._pause, _AFTER_S):
             if listening is not None:
                 self._submit(listening.feed, samples)
@@ -128,22 +142,24 @@ class Caller:
                 codes = await self._run(listening.finish)
                 if len(codes):
                     self._history.add(Segment(text.strip(), self.speaker, codes=codes))
-                self._gain = loudness_gain(torch.from_numpy(np.concatenate(turn)))
+                self._gain = loudness_gain(torch.from_numpy(np.concatenate(sound)))
         except CSMError as error:
             # The conversation goes on; only the sound of this turn conditions nothing.
             logger.warning(f"What the caller said is not in the voice's context: {error}")
         finally:
-            self._settled.set()
+            if turn == self._turns:  # else the next one's is waited for
+                self._settled.set()
             # He may have gone on meanwhile.
             if self._speaking and self._listening is None:
                 self._listening = self._listen()
 
     def turn_was_empty(self) -> None:
-        """The turn ended without words: a cough, or nothing at all."""
+        """The turn ended without words: a cough, or they are late.
+
+        Its sound is kept for them for a while, and goes on if he does; nobody waits for it now.
+        """
         if self._listening is not None and not self._speaking:
-            self._submit(self._listening.cancel)
-            self._listening = None
-            self._pause.clear()
+            self._wordless_s = 0.0
         self._settled.set()
 
     async def settled(self, within_s: float) -> bool:
@@ -174,6 +190,15 @@ class Caller:
         except CSMError as error:
             logger.warning(f"The voice does not hear the caller: {error}")
             return None
+
+    def _forget(self) -> None:
+        """What nobody gave words to was no speech."""
+        if self._listening is not None:
+            self._submit(self._listening.cancel)
+        self._listening, self._wordless_s = None, None
+        for samples in self._pause:  # it may be the beginning of what he says next
+            self._remember(samples)
+        self._pause.clear()
 
     def _remember(self, samples: NDArray[np.float32]) -> None:
         self._recent.append(samples)

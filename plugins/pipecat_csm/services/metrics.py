@@ -70,6 +70,8 @@ class ReplyMeter:
         """
         self.audio_s = 0.0
         """How much sound was made."""
+        self.late_s = 0.0
+        """How much later what is made now is heard than if all had been there in time."""
         self._playout, self._reply, self._clock = playout, reply, clock
         self._positions = 0
         self._underruns, self._underrun_s = 0, 0.0
@@ -97,7 +99,9 @@ class ReplyMeter:
             goes_on: Whether the next is being made at once, as it is unless enough is made ahead.
         """
         now_s = self._clock()
-        if self._is_due and self._playout.sent_s(self._reply) >= self.audio_s - _PACKET_S:
+        is_all_sent = self._playout.sent_s(self._reply) >= self.audio_s - _PACKET_S
+        self.late_s = self._playout.late_s(self._reply, waits=is_all_sent)
+        if self._is_due and is_all_sent:
             gap_s = self._playout.dry_s(self._reply)
             if gap_s > _GAP_S:
                 self._underruns += 1

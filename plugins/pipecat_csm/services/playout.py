@@ -16,11 +16,15 @@ class _Reply:
 
     Attributes:
         begins_s: Where it begins in all that was sent.
+        since_s: When the transport first sent something of it.
+        latest_s: When it last did.
         sent_s: Seconds that the transport has sent of it.
         heard_s: Seconds that were heard when the device reported last.
     """
 
     begins_s: float
+    since_s: float | None = None
+    latest_s: float = 0.0
     sent_s: float = 0.0
     heard_s: float = 0.0
 
@@ -70,13 +74,34 @@ class Playout:
         if (played_s := self._played_by(now)) >= self._sent_s:
             self._played_s, self._at_s = played_s, now + self.buffer_s
         self._sent_s += seconds
-        self._replies[reply].sent_s += seconds
-        return self._replies[reply].sent_s
+        playing = self._replies[reply]
+        if playing.since_s is None:
+            playing.since_s = now
+        playing.latest_s = now
+        playing.sent_s += seconds
+        return playing.sent_s
 
     def sent_s(self, reply: str) -> float:
         """How much of it was sent until now."""
         playing = self._replies.get(reply)
         return playing.sent_s if playing else 0.0
+
+    def late_s(self, reply: str, *, waits: bool) -> float:
+        """By how much its sending is behind the pace of time since it began; 0 if it is not.
+
+        A language model that takes its time over the next sentence, or a machine that stands still
+        for a moment, makes all that follows so much later.
+
+        Args:
+            reply: Its name.
+            waits: Whether there is nothing more to send yet, so that it falls behind as time goes
+                by; a transport that has something to send may be about to catch up.
+        """
+        playing = self._replies.get(reply)
+        if playing is None or playing.since_s is None:
+            return 0.0
+        until_s = self._clock() if waits else playing.latest_s
+        return max(0.0, until_s - playing.since_s - playing.sent_s)
 
     def confirm(self, reply: str, seconds: float) -> None:
         """The caller's device has played so much of it.

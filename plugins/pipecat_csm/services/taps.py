@@ -23,8 +23,11 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from pipecat_csm.services.conversation import CSMConversation
 
-# Where a turn ends without words, none come after so long.
+# Where a turn ends without words, an answer to something else need not wait for them longer.
 _WORDS_WITHIN_S = 0.5
+# Nor longer until his sound has been encoded, which is done while he speaks: the device hangs, or
+# has far too much to do.
+_ENCODED_WITHIN_S = 5.0
 
 
 class UserSegmentTap(FrameProcessor):
@@ -41,6 +44,7 @@ class UserSegmentTap(FrameProcessor):
         self._conversation = conversation
         self._agent_speaks = False
         self._empty: asyncio.Task[None] | None = None
+        self._saying: set[asyncio.Task[None]] = set()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Passes every frame on, and takes note of what concerns the caller."""
@@ -67,14 +71,23 @@ class UserSegmentTap(FrameProcessor):
                 self._empty = self.create_task(self._empty_after())
             case LLMContextUserTurnFrame() if direction == FrameDirection.DOWNSTREAM:
                 await self._forget_empty()
-                await caller.turn_said(frame.text)
-                self._conversation.follow()
+                # A task of its own: it is to be done even if he goes on, and interrupts.
+                said = self.create_task(self._said(frame.text))
+                self._saying.add(said)
+                said.add_done_callback(self._saying.discard)
+                await asyncio.wait({said}, timeout=_ENCODED_WITHIN_S)
         await self.push_frame(frame, direction)
 
     async def cleanup(self) -> None:
         """Stops waiting; a second time does nothing."""
         await super().cleanup()
         await self._forget_empty()
+        for saying in [*self._saying]:
+            await self.cancel_task(saying)
+
+    async def _said(self, text: str) -> None:
+        await self._conversation.caller.turn_said(text)
+        self._conversation.follow()
 
     async def _empty_after(self) -> None:
         await asyncio.sleep(_WORDS_WITHIN_S)

@@ -130,6 +130,7 @@ class CSMTTSService(TTSService):
         self._listening_back = ListeningBack(listener) if listener is not None else None
         self._manner: Voice | None = None  # how it speaks, learned from sentence to sentence
         self._meters: dict[str, ReplyMeter] = {}
+        self._announced_s: dict[str, float] = {}  # when the latest word of a reply is to be heard
 
     def can_generate_metrics(self) -> bool:
         """Reports that metrics are generated."""
@@ -245,12 +246,12 @@ class CSMTTSService(TTSService):
             async with aclosing(sentence.sounds(meter, self._thread)) as sounds:
                 async for sound in sounds:
                     self._meters[context_id] = meter
-                    await self._announce(sound.words, context_id)
+                    await self._announce(sound.words, meter.late_s, context_id)
                     if pcm := await self._pcm(sound.audio):
                         yield TTSAudioRawFrame(pcm, self.sample_rate, 1, context_id=context_id)
             self._manner = sentence.manner
         except CutShort as cut:
-            await self._announce(cut.late, context_id)
+            await self._announce(cut.late, meter.late_s, context_id)
             raise
         finally:
             # Where Pipecat's decorator keeps its open spans, if it traces.
@@ -262,9 +263,18 @@ class CSMTTSService(TTSService):
             pcm = await self._pcm_resampler.resample(pcm, SAMPLE_RATE_HZ, self.sample_rate)
         return pcm
 
-    async def _announce(self, words: list[tuple[str, float]], context_id: str) -> None:
-        if words:
-            await self.add_word_timestamps(words, context_id)
+    async def _announce(
+        self, words: list[tuple[str, float]], late_s: float, context_id: str
+    ) -> None:
+        """Has Pipecat tell words when they are heard, which is later where the sound was late."""
+        if not words:
+            return
+        times = [self._announced_s.get(context_id, 0.0)]
+        for _, start_s in words:  # what was late may have caught up; no word overtakes another
+            times.append(max(times[-1], start_s + late_s))
+        self._announced_s[context_id] = times[-1]
+        told = [(word, time_s) for (word, _), time_s in zip(words, times[1:], strict=True)]
+        await self.add_word_timestamps(told, context_id)
 
     async def on_audio_context_completed(self, context_id: str) -> None:
         """Reports how the reply was made."""
@@ -275,6 +285,7 @@ class CSMTTSService(TTSService):
         await self._report(context_id, interrupted=True)
 
     async def _report(self, context_id: str, *, interrupted: bool) -> None:
+        self._announced_s.pop(context_id, None)
         meter = self._meters.pop(context_id, None)
         if meter is not None and self.metrics_enabled:
             model = str(assert_given(self._settings.model))

@@ -32,17 +32,33 @@ from pipecat_csm.services.tts import CSMTTSService, Voices
 
 SPEED = 8.0
 """Time on the stage runs so much faster."""
+WITHIN_S = 120.0
+"""What does not come about by then never does; a machine that others use takes its time."""
 
 
 def clock() -> float:
     return time.monotonic() * SPEED
 
 
+class FastPlayout(Playout):
+    """Tells how late sound is in Pipecat's seconds: words go by its clock, which is slower."""
+
+    def late_s(self, reply: str, *, waits: bool) -> float:
+        return super().late_s(reply, waits=waits) / SPEED
+
+
 class Speaker(BaseOutputTransport):
     """A loudspeaker that takes sound no faster than it plays, and plays fast."""
 
     def __init__(self) -> None:
-        super().__init__(TransportParams(audio_out_enabled=True, audio_out_end_silence_secs=0))
+        super().__init__(
+            TransportParams(
+                audio_out_enabled=True,
+                audio_out_end_silence_secs=0,
+                # A test may have it stand still.
+                audio_out_write_timeout_secs=2 * WITHIN_S,
+            )
+        )
         self.played_s = 0.0
         self._played = asyncio.Condition()
 
@@ -77,7 +93,7 @@ class Stage:
     ) -> None:
         self.speaker, self.context = Speaker(), LLMContext()
         self.conversation = CSMConversation(
-            engine, history=history, playout=Playout(buffer_s=0.0, clock=clock)
+            engine, history=history, playout=FastPlayout(buffer_s=0.0, clock=clock)
         )
         self.tts = CSMTTSService(
             conversation=self.conversation,
@@ -152,7 +168,8 @@ class Stage:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Waits for something that nobody announces."""
-        for _ in range(500):
+        latest = time.monotonic() + WITHIN_S
+        while time.monotonic() < latest:
             await asyncio.sleep(0.02)
             if condition():
                 return

@@ -98,11 +98,69 @@ async def test_a_cough_is_no_segment(caller, history):
     await say(caller, 10)
     caller.turn_was_empty()
     assert await caller.settled(0.1)
-    caller.turn_began()
+    await hear(caller, 510, level=0.001)  # long enough that no words will come for it
     await say(caller, 50)
+    caller.turn_began()
     await caller.turn_said("Sorry.")
     assert [s.text for s in history.segments] == ["Sorry."]
-    assert history.segments[0].duration_s == pytest.approx(1.0, abs=0.08)
+    assert history.segments[0].duration_s == pytest.approx(0.5 + 1.0, abs=0.08)
+
+
+async def test_words_that_come_late_are_of_the_sound_they_were_made_of(caller, history):
+    """Recognition may take longer than a turn is held open for it."""
+    caller.turn_began()
+    await say(caller, 50)
+    await hear(caller, 20, level=0.001)
+    caller.turn_was_empty()
+    await hear(caller, 200, level=0.001)
+    caller.turn_began()
+    await caller.turn_said("Better late.")
+    caller.turn_began()
+    await say(caller, 30)
+    await caller.turn_said("Than never.")
+    assert [s.text for s in history.segments] == ["Better late.", "Than never."]
+    late, next_one = history.segments
+    assert late.duration_s == pytest.approx(1.0 + 0.2, abs=0.08)
+    assert next_one.duration_s == pytest.approx(0.6, abs=0.08)
+
+
+@pytest.mark.parametrize("began_first", [True, False])
+async def test_who_goes_on_before_his_late_words_come_is_heard_with_both(
+    caller, history, began_first
+):
+    caller.turn_began()
+    await say(caller, 50)
+    caller.turn_was_empty()
+    await hear(caller, 100, level=0.001)
+    for begin in (caller.turn_began, caller.voice_began)[:: 1 if began_first else -1]:
+        begin()
+    await hear(caller, 50)
+    caller.voice_ended()
+    await caller.turn_said("Are you there? Hello?")
+    assert [s.text for s in history.segments] == ["Are you there? Hello?"]
+    assert history.segments[0].duration_s == pytest.approx(1.0 + 0.8 + 1.0, abs=0.08)
+
+
+async def test_who_answers_waits_for_the_turn_that_began_while_the_last_was_encoded(
+    caller, history, monkeypatch
+):
+    caller.turn_began()
+    await say(caller, 50)
+    encoded = asyncio.Event()
+    run = caller._run
+
+    async def slow(work):
+        await encoded.wait()
+        return await run(work)
+
+    monkeypatch.setattr(caller, "_run", slow)
+    saying = asyncio.create_task(caller.turn_said("One."))
+    await asyncio.sleep(0)
+    caller.turn_began()
+    encoded.set()
+    await saying
+    assert [s.text for s in history.segments] == ["One."]
+    assert not await caller.settled(0.05)
 
 
 async def test_typed_words_are_no_segment(caller, history):
@@ -171,8 +229,9 @@ async def test_his_segment_is_there_before_he_is_answered_in_1000_timings(caller
     async def soon() -> None:
         await asyncio.sleep(chance.choice([0, 0, chance.uniform(0, 0.003)]))
 
+    pieces = 0
     for number in range(1000):
-        words, pieces = [], 0
+        words: list[str] = []
         caller.turn_began()
         for part in range(chance.randint(1, 3)):
             length = chance.randint(1, 8)
@@ -206,5 +265,7 @@ async def test_his_segment_is_there_before_he_is_answered_in_1000_timings(caller
             length_s = pieces * PIECE / RATE_HZ
             # Sound before the voice and after it belongs to it too.
             assert -0.09 < history.segments[-1].duration_s - length_s < 0.6
+            # That of a turn without words is the next one's: its words may only be late.
+            pieces = 0
         if number % 50 == 49:
             history.clear()

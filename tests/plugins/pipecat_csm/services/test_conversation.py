@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -43,11 +44,19 @@ async def say_all_but(conversation: CSMConversation, unsent_s: float) -> int:
 
 async def made_at_rest(speech: Speech) -> int:
     """As many frames as there are when no more come for a while."""
-    made = -1
-    while made != speech.made:
+    made, quiet_s = speech.made, 0.0
+    while quiet_s < 1:  # in small steps: a machine that stands still does so during one of them
+        await asyncio.sleep(0.05)
+        quiet_s = 0.0 if speech.made > made else quiet_s + 0.05
         made = speech.made
-        await asyncio.sleep(0.5)
     return made
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Waits for something that nobody announces."""
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 (nobody announces it)
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("unsent_s", [0.0, 0.8, 1.52])
@@ -114,11 +123,7 @@ async def test_threads_end_with_the_conversation(engine, voices):
     assert threads() > before
     await conversation.close()
     conversation.follow()
-    for _ in range(100):
-        if threads() == before:
-            break
-        await asyncio.sleep(0.02)
-    assert threads() == before
+    await until(lambda: threads() == before)
 
 
 async def test_an_engine_that_hangs_is_said_to_and_nobody_waits_for_it(engine, monkeypatch):
@@ -126,16 +131,14 @@ async def test_an_engine_that_hangs_is_said_to_and_nobody_waits_for_it(engine, m
     monkeypatch.setattr(engine_module, "_HANGS_S", 0.2)
     conversation = CSMConversation(engine)
     await conversation.open([], SamplingOptions())
-    assert conversation.alive
+    await until(lambda: conversation.alive)
     goes_on = threading.Event()
-    engine._calls.put(lambda: goes_on.wait(10) and None)
+    engine._calls.put(lambda: goes_on.wait(60) and None)
     try:
         with pytest.raises(CSMError, match="hangs"):
             await conversation.speak("Hello.", "turn")
-        assert not conversation.alive
+        await until(lambda: not conversation.alive)
     finally:
         goes_on.set()
-    await asyncio.sleep(0.5)
-    assert conversation.alive
-    assert engine.occupancy.speaking == 0
+    await until(lambda: conversation.alive and engine.occupancy.speaking == 0)
     await conversation.close()

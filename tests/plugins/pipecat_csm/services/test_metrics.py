@@ -108,6 +108,13 @@ def test_a_sentence_that_was_asked_for_in_time_and_comes_late_is_an_underrun(met
     assert known(meter).underrun_seconds == pytest.approx(1.0 - 0.11)
 
 
+def test_what_comes_after_a_gap_is_late_by_the_gap(meter, playout, clock):
+    speak(meter, playout, clock, 0.5, FRAME_S, FRAME_S)
+    assert meter.late_s == pytest.approx(0.0)
+    speak(meter, playout, clock, FRAME_S + 0.7, FRAME_S)  # the language model took its time
+    assert meter.late_s == pytest.approx(0.7)
+
+
 def test_a_slow_transport_makes_no_underruns(meter, playout, clock):
     meter.asked()
     for _ in range(4):

@@ -40,6 +40,23 @@ def test_a_device_that_says_nothing_hears_what_was_sent_a_little_later(playout, 
     assert playout.heard_s("a") == pytest.approx(2.0)
 
 
+def test_what_is_sent_after_a_pause_is_late_by_the_pause(playout, clock):
+    assert playout.late_s("a", waits=True) == 0.0, "nobody knows it"
+    playout.begin("a")
+    clock.now += 3
+    assert playout.late_s("a", waits=True) == 0.0, "nothing of it was sent"
+    playout.sent("a", 1.0)
+    clock.now += 0.5
+    assert playout.late_s("a", waits=True) == 0.0, "it was sent ahead"
+    clock.now += 1.5
+    assert playout.late_s("a", waits=True) == pytest.approx(1.0)
+    assert playout.late_s("a", waits=False) == 0.0, "a transport may catch up with what it has"
+    playout.sent("a", 0.6)
+    clock.now += 0.1
+    assert playout.late_s("a", waits=True) == pytest.approx(0.5)
+    assert playout.late_s("a", waits=False) == pytest.approx(0.4)
+
+
 def test_a_pause_in_what_is_sent_is_a_pause_in_what_is_heard(playout, clock):
     playout.sent("a", 1.0)
     clock.now += 5

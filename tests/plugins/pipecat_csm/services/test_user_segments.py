@@ -1,5 +1,8 @@
 """What a caller says is his voice from its beginning, and nothing of the agent's echo before it."""
 
+import asyncio
+import threading
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +23,7 @@ from pipecat.frames.frames import (
 from pipecat.tests.utils import SleepFrame, run_test
 from pipecat_csm.engine.engine import Engine
 from pipecat_csm.engine.listening import Listening
+from pipecat_csm.services import taps
 from pipecat_csm.services.conversation import CSMConversation
 from pipecat_csm.services.taps import UserSegmentTap
 
@@ -145,3 +149,45 @@ async def test_he_speaks_into_silence(engine, monkeypatch, conversation):
     assert ear.seconds(VOICE) == pytest.approx(NOTICED_S + 1.0, abs=0.01)
     # Half a second before he was noticed, and a fifth after he had ended.
     assert ear.seconds(ROOM) == pytest.approx(0.5 - NOTICED_S + 0.2, abs=0.03)
+
+
+async def test_who_interrupts_while_he_is_encoded_loses_nothing_that_he_said(
+    engine, monkeypatch, conversation
+):
+    begun, finish = asyncio.Event(), Listening.finish
+
+    def slowly(listening: Listening):
+        loop.call_soon_threadsafe(begun.set)
+        time.sleep(0.3)
+        return finish(listening)
+
+    async def interrupts(tap: UserSegmentTap) -> None:
+        await begun.wait()
+        await tap.queue_frame(InterruptionFrame())
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(Listening, "finish", slowly)
+    tap = UserSegmentTap(conversation)
+    interrupting = asyncio.create_task(interrupts(tap))
+    await run_test(tap, frames_to_send=[*speaks("Wait."), SleepFrame(1.0)])
+    await interrupting
+    assert [segment.text for segment in conversation.history.segments] == ["Wait."]
+    await conversation.close()
+
+
+async def test_an_answer_does_not_wait_for_ever_for_a_device_that_hangs(
+    engine, monkeypatch, conversation
+):
+    goes_on, finish = threading.Event(), Listening.finish
+
+    def hangs(listening: Listening):
+        goes_on.wait(60)
+        return finish(listening)
+
+    monkeypatch.setattr(Listening, "finish", hangs)
+    monkeypatch.setattr(taps, "_ENCODED_WITHIN_S", 0.1)
+    down, _ = await run_test(UserSegmentTap(conversation), frames_to_send=speaks("Wait."))
+    assert any(isinstance(frame, LLMContextUserTurnFrame) for frame in down)
+    assert not conversation.history.segments
+    goes_on.set()
+    await conversation.close()
