@@ -1,6 +1,8 @@
 """One conversation, from connect to hang-up."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from loguru import logger
 from pipecat.frames.frames import ErrorFrame, TTSSpeakFrame
@@ -154,6 +156,19 @@ class Session:
         async def count(aggregator, message: AssistantTurnStoppedMessage) -> None:
             if message.interrupted:
                 self._metrics.interruptions.inc()
+                if message.content:
+                    await self._tell_heard()
+
+        if self.mouth.conversation is not None:
+
+            @aggregators.assistant().event_handler("on_corrected")
+            async def tell(aggregator) -> None:
+                await self._tell_heard()
+
+    async def _tell_heard(self) -> None:
+        """Has the page's caption end where the conversation does: its words may have run ahead."""
+        text = said_since_the_caller(self.context.get_messages())
+        await self._worker.rtvi.send_server_message({"type": "heard", "text": text})
 
     def _report_errors(self) -> None:
         @self._worker.event_handler("on_pipeline_error")
@@ -169,6 +184,18 @@ class Session:
         @transport.event_handler("on_client_disconnected")
         async def end(transport, client) -> None:
             await self._worker.cancel()
+
+
+def said_since_the_caller(messages: Sequence[Any]) -> str:
+    """All that the agent has said since the caller last did, in one text."""
+    said: list[str] = []
+    for message in reversed(messages):
+        match message:
+            case {"role": "user"}:
+                break
+            case {"role": "assistant", "content": str(text)}:
+                said.append(text)
+    return " ".join(reversed(said))
 
 
 def _stage_of(frame: ErrorFrame) -> tuple[str, str | None]:

@@ -19,8 +19,8 @@ CHUNK = 1024
 # it was rendered. Silence is kept too, so that positions are times.
 _EAR = """
 (() => {
-  const chunks = [];
-  window.__ear = { chunks, rate: 0, quietSince: null };
+  // One for each way to the loudspeaker: over WebRTC the page's own player is there too, silent.
+  const ears = [];
   const connect = AudioNode.prototype.connect;
   const tapped = new WeakSet();
   function tap(node) {
@@ -28,8 +28,9 @@ _EAR = """
     tapped.add(node);
     const context = node.context;
     const ear = context.createScriptProcessor(1024, 1, 1);
+    const chunks = [];
+    ears.push({ chunks, rate: context.sampleRate });
     ear.onaudioprocess = (event) => {
-      window.__ear.rate = context.sampleRate;
       chunks.push({ at: performance.now(), samples: event.inputBuffer.getChannelData(0).slice() });
     };
     connect.call(node, ear);
@@ -51,7 +52,14 @@ _EAR = """
     },
   });
   window.__earSince = (since) => {
-    const kept = chunks.filter((chunk) => chunk.at > since);
+    const energy = (samples) => samples.reduce((sum, sample) => sum + sample * sample, 0);
+    const loudness = (chunks) => chunks.reduce((sum, { samples }) => sum + energy(samples), 0);
+    let rate = 0, kept = [], loudest = -1;
+    for (const ear of ears) {
+      const chunks = ear.chunks.filter((chunk) => chunk.at > since);
+      const loud = loudness(chunks);
+      if (loud > loudest) [rate, kept, loudest] = [ear.rate, chunks, loud];
+    }
     const all = new Float32Array(kept.reduce((n, chunk) => n + chunk.samples.length, 0));
     let at = 0;
     for (const { samples } of kept) { all.set(samples, at); at += samples.length; }
@@ -60,7 +68,7 @@ _EAR = """
     for (let i = 0; i < bytes.length; i += 32768) {
       binary += String.fromCharCode(...bytes.subarray(i, i + 32768));
     }
-    return { rate: window.__ear.rate, times: kept.map((c) => c.at), data: btoa(binary) };
+    return { rate, times: kept.map((c) => c.at), data: btoa(binary) };
   };
 })();
 """
@@ -149,7 +157,7 @@ async def open_page(
         )
         await context.add_init_script(_EAR)
         page = await context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
         try:

@@ -94,6 +94,8 @@ async def test_barge_in_stops_the_voice_and_the_context_ends_where_it_stopped(
         assert not late, "no audio of the old answer came after the interruption"
     heard = llm.requests[-1][3]["content"]
     assert LONG.startswith(heard.rstrip(" .")), "the context holds the beginning of the answer"
+    told = [m.data["text"] for m in caller.messages if m.data and m.data.get("type") == "heard"]
+    assert told == [heard], "the client is told what"
     assert 3 <= len(heard.split()) < len(LONG.split()) * 0.7
 
 

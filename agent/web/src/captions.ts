@@ -1,6 +1,7 @@
 import type { BotOutputData } from "@pipecat-ai/client-js";
 
 import { make } from "./dom";
+import { upTo } from "./heard";
 import { type Latency, latencyBar } from "./latency";
 
 /** Distance from the end, in pixels, at which the captions still follow what is said. */
@@ -22,6 +23,8 @@ export class Captions {
   private userLine: UserLine | null = null;
   private agentLine: AgentLine | null = null;
   private readonly cutSegments = new Set<number>();
+  /** The line that was cut off last, until it is known what was heard of it. */
+  private cutLine: AgentLine | null = null;
   private waitingLatency: Latency | null = null;
 
   constructor(private readonly log: HTMLElement) {}
@@ -49,6 +52,7 @@ export class Captions {
   answerStarted(): void {
     this.closeAgent();
     this.userLine = null;
+    this.forgetCut();
     this.waitingLatency = null;
   }
 
@@ -77,7 +81,14 @@ export class Captions {
     this.agentLine = null;
     if (!line) return;
     for (const id of line.segmentIds) this.cutSegments.add(id);
+    this.cutLine ??= line;
     this.follow(() => line.end(audible));
+    if (line !== this.cutLine) line.removeIfEmpty();
+  }
+
+  /** What the conversation keeps of the answer that was cut off: the caption ends there too. */
+  heard(text: string): void {
+    this.follow(() => this.cutLine?.keep(text));
   }
 
   latency(latency: Latency): void {
@@ -90,6 +101,11 @@ export class Captions {
   close(): void {
     this.answerStarted();
     this.cutSegments.clear();
+  }
+
+  private forgetCut(): void {
+    this.cutLine?.removeIfEmpty();
+    this.cutLine = null;
   }
 
   private closeAgent(): void {
@@ -167,8 +183,25 @@ class AgentLine {
     const cut = audible || this.rest.textContent !== "";
     this.element.setAttribute("aria-busy", "false");
     this.rest.remove();
-    if (!cut) return;
-    if (!this.said.textContent) return this.element.remove();
+    if (cut) this.cut();
+  }
+
+  keep(heard: string): void {
+    const said = [...this.segments.values()].map((each) => each.said.trim());
+    const kept = upTo(said, heard);
+    if (kept === null || kept === this.said.textContent) return;
+    this.said.textContent = kept;
+    this.cut();
+  }
+
+  removeIfEmpty(): void {
+    if (!this.said.textContent) this.element.remove();
+  }
+
+  private cut(): void {
+    // Words of it may be known later.
+    this.element.hidden = !this.said.textContent;
+    if (this.element.dataset["cut"] === "true") return;
     this.element.dataset["cut"] = "true";
     const mark = make("span", "cut", "\u2014");
     mark.setAttribute("role", "img");

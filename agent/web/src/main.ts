@@ -98,6 +98,7 @@ function start(microphone = true): void {
       voiceAnnounced: (speaking) => conversation.voiceAnnounced(speaking),
       agentSaid: (output) => captions.agentSaid(output),
       interrupted,
+      heard: (text) => captions.heard(text),
       latency: (latency) => captions.latency(latency),
       notice: (text, level) => view.say(text, level),
       voice: (voice) => voiceSign.show(voice),

@@ -25,6 +25,8 @@ type ServerMessage =
   | Latency
   | Voice
   | { type: "notice"; level?: "info" | "error"; text?: string }
+  /** What the conversation keeps of an answer that was cut off. */
+  | { type: "heard"; text: string }
   /** The sound that follows is this reply's. */
   | { type: "reply"; id: string };
 
@@ -38,6 +40,7 @@ export interface Listener {
   voiceAnnounced(speaking: boolean): void;
   agentSaid(output: BotOutputData): void;
   interrupted(): void;
+  heard(text: string): void;
   latency(latency: Latency): void;
   notice(text: string, level: "info" | "error"): void;
   voice(voice: Voice): void;
@@ -161,6 +164,8 @@ export class Session {
         return message.text ? this.listener.notice(message.text, message.level ?? "info") : undefined;
       case "voice":
         return this.listener.voice(message);
+      case "heard":
+        return this.listener.heard(message.text);
       case "reply":
         if (this.kind === "websocket") this.audio.mark(message.id);
     }
