@@ -21,6 +21,9 @@ _CONVERSATIONS = (
     "tests/e2e/test_conversation",
     "tests/e2e/test_csm",
     "tests/e2e/test_page_playout",
+    "tests/e2e/test_studio.py::test_from_a_recording_to_a_conversation",
+    "tests/e2e/test_studio.py::test_a_conversation_goes_on_while_a_recording_is_listened_to",
+    "tests/e2e/test_studio.py::test_a_voice_that_is_removed_while_it_speaks",
     "tests/evals",
     "tests/faults/test_callers",
     "tests/faults/test_llm_restart",
@@ -29,10 +32,16 @@ _CONVERSATIONS = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks whole conversations."""
+    """Marks whole conversations, and has files with slow tests begin.
+
+    Where one process is done, it takes over what is left of the other's: that must not be one long
+    test.
+    """
     for item in items:
         if item.nodeid.startswith(_CONVERSATIONS):
             item.add_marker(pytest.mark.conversation)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

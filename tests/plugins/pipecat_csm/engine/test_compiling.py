@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def checkpoint(tmp_path):
     # Of its own, since compiling changes it.
-    return load_checkpoint(save_tiny(tiny_csm(), tmp_path))
+    return load_checkpoint(save_tiny(tiny_csm(num_codebooks=3), tmp_path))
 
 
 def codes_of(checkpoint, step, sessions: int) -> torch.Tensor:

@@ -106,7 +106,10 @@ from tests.plugins.pipecat_csm.model.test_step import start_two
 from tests.plugins.pipecat_csm.tiny import save_tiny, tiny_csm
 
 torch.set_num_threads(1)
-checkpoint = load_checkpoint(save_tiny(tiny_csm(), tempfile.mkdtemp()))
+# As little as has all the kinds of memory that there are.
+few = {"num_hidden_layers": 1}
+csm = tiny_csm(num_codebooks=2, **few, depth_decoder_config=few, codec_config=few)
+checkpoint = load_checkpoint(save_tiny(csm, tempfile.mkdtemp()))
 runner = Runner(checkpoint.model, slots=4)
 start_two(runner, checkpoint, frames=100_000)
 
