@@ -37,12 +37,24 @@ def spoken_words(caller: Caller, *, after: float) -> str:
     return " ".join(text.strip() for text in said.values() if text)
 
 
+async def all_said(caller: Caller, *, after: float = 0.0) -> float:
+    """Waits until the agent has said all of a reply that it began after a time; returns when.
+
+    Its voice alone does not tell: where a slow machine needs 3 s for the next sentence, Pipecat has
+    the agent stop and start again.
+    """
+    begun = await caller.message("bot-tts-started", after=after, within_s=60)
+    made = await caller.message("bot-tts-stopped", after=begun.at, within_s=60)
+    return (await caller.message("bot-stopped-speaking", after=made.at, within_s=60)).at
+
+
 async def greeted(caller: Caller) -> float:
-    return (await caller.message("bot-stopped-speaking")).at
+    """Waits until the agent has greeted; returns when it had."""
+    return await all_said(caller)
 
 
 async def answer(caller: Caller, speech: np.ndarray) -> float:
     """Speaks, and waits for the whole answer; returns when the speech ended."""
     spoken_at = await caller.say(speech)
-    await caller.message("bot-stopped-speaking", after=spoken_at)
+    await all_said(caller, after=spoken_at)
     return spoken_at

@@ -8,7 +8,7 @@ from agent.persona import load_personas
 from agent.services import Services
 from agent.settings import Settings
 from tests.caller import Caller
-from tests.talk import greeted
+from tests.talk import all_said, greeted
 
 
 def opening(name: str, provider: str) -> list[dict[str, str]]:
@@ -23,7 +23,7 @@ async def test_a_first_turn_begins_with_what_was_learnt(server, llm, name):
         await greeted(caller)
         asked_at = time.monotonic()
         await caller.send("send-text", {"content": "Are you there?"})
-        await caller.message("bot-stopped-speaking", after=asked_at)
+        await all_said(caller, after=asked_at)
     *begins_with, words = llm.requests[-1]
     assert words == {"role": "user", "content": "Are you there?"}
     assert begins_with == opening(name, "openai")

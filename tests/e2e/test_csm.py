@@ -32,7 +32,7 @@ from tests.e2e.csm_calls import (
 from tests.hearing import hear, word_errors
 from tests.inside import InsideServer
 from tests.plugins.pipecat_csm.tiny import save_tiny, tiny_csm
-from tests.talk import answer, greeted, transcripts
+from tests.talk import all_said, answer, greeted, transcripts
 
 # In words that csm-mini knows.
 LONG = (
@@ -170,7 +170,7 @@ async def test_typed_words_and_a_spare_voice_are_in_the_context_alone(inside, ll
         at = await greeted(caller)
         await at_rest(inside)
         await caller.send("send-text", {"content": "How many legs has a dog?"})
-        await caller.message("bot-stopped-speaking", after=at + 0.1)
+        await all_said(caller, after=at)
         await at_rest(inside)
         assert [text for _, text in as_written(inside)] == [f"{GREETING} It has four."]
         assert ("user", "How many legs has a dog?") in written(inside)

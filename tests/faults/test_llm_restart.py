@@ -10,7 +10,7 @@ import psutil
 from tests.caller import Caller
 from tests.hearing import hear, word_errors
 from tests.live_server import LiveServer
-from tests.talk import greeted
+from tests.talk import all_said, greeted
 
 APOLOGY = "Sorry, I lost my train of thought. Could you say that again?"
 
@@ -27,7 +27,7 @@ async def ask(caller: Caller) -> str:
     """Types a question; returns the words that were heard in answer."""
     asked_at = time.monotonic()
     await caller.send("send-text", {"content": "How many legs has a dog?"})
-    await caller.message("bot-stopped-speaking", after=asked_at)
+    await all_said(caller, after=asked_at)
     return hear(*caller.audio_since(asked_at))
 
 

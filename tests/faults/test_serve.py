@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from tests.caller import Caller, load_speech
 from tests.live_server import LiveServer
 from tests.scripted_llm import ScriptedLLM
-from tests.talk import DATA
+from tests.talk import DATA, greeted
 
 
 def serve(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -132,7 +132,7 @@ async def test_ctrl_c_lets_a_live_turn_end_and_takes_no_new_call():
         environ = {"LLM__PROVIDER": "openai", "LLM__BASE_URL": llm.url}
         with LiveServer(**environ) as server:
             async with Caller(server.ws_url) as caller:
-                await caller.message("bot-stopped-speaking")
+                await greeted(caller)
                 spoken_at = await caller.say(speech)
                 await caller.message("bot-started-speaking", after=spoken_at)
                 server.process.send_signal(signal.SIGINT)
@@ -154,7 +154,7 @@ async def test_a_second_ctrl_c_stops_now():
         environ = {"LLM__PROVIDER": "openai", "LLM__BASE_URL": llm.url}
         with LiveServer(**environ) as server:
             async with Caller(server.ws_url) as caller:
-                await caller.message("bot-stopped-speaking")
+                await greeted(caller)
                 spoken_at = await caller.say(load_speech(DATA / "question.flac"))
                 await caller.message("bot-started-speaking", after=spoken_at)
                 server.process.send_signal(signal.SIGINT)
