@@ -29,6 +29,9 @@ class LocalAgreement:
             if _bare(mine) != _bare(theirs):
                 break
             shared += 1
+        # A dash or a full stop that stands alone is no word.
+        while shared and not _bare(words[shared - 1]):
+            shared -= 1
         self._last = words
         if shared <= self._agreed:
             return ""

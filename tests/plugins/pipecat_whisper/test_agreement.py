@@ -1,6 +1,6 @@
 """Captions hold what two hypotheses agree on, and only grow."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pipecat_whisper.agreement import LocalAgreement
 
@@ -28,6 +28,14 @@ def test_the_same_words_again_are_not_shown_again():
     assert agreement.update("one two") == ""
 
 
+def test_a_dash_that_stands_alone_is_no_word():
+    agreement = LocalAgreement()
+    agreement.update("one two")
+    assert agreement.update("one two —") == "one two"
+    assert agreement.update("one two — three") == ""
+    assert agreement.update("one two — three") == "one two — three"
+
+
 def test_a_contradiction_takes_nothing_back():
     agreement = LocalAgreement()
     agreement.update("I bought some bread")
@@ -37,6 +45,7 @@ def test_a_contradiction_takes_nothing_back():
 
 
 @given(st.lists(st.text("ab .", max_size=12), max_size=12))
+@example(["a", "a .", "a ."])
 def test_captions_only_grow(hypotheses: list[str]):
     agreement = LocalAgreement()
     shown = [len(text.split()) for text in map(agreement.update, hypotheses) if text]
