@@ -13,8 +13,8 @@ from tests.live_server import LiveServer
 from tests.scripted_llm import ScriptedLLM, echo
 from tests.talk import DATA
 
-# Whole conversations in real time, by where they stand: they must find the machine free whenever they
-# need it. `scripts/test` runs them one after another, and all else behind them.
+# Whole conversations in real time, by where they stand: they must find the machine free whenever
+# they need it. `scripts/test` runs them one after another, and all else behind them.
 _CONVERSATIONS = (
     "tests/agent/test_services",
     "tests/e2e/test_browser",
