@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from pipecat.audio.turn.smart_turn.base_smart_turn import SmartTurnParams
-from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
 from pipecat.pipeline.pipeline import Pipeline
@@ -13,11 +11,7 @@ from pipecat.processors.aggregators.llm_response_universal import (
     LLMUserAggregatorParams,
 )
 from pipecat.transports.base_transport import BaseTransport
-from pipecat.turns.user_stop import (
-    BaseUserTurnStopStrategy,
-    SpeechTimeoutUserTurnStopStrategy,
-    TurnAnalyzerUserTurnStopStrategy,
-)
+from pipecat.turns.user_stop import BaseUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat_webrtcvad import HybridVADAnalyzer, WebRTCVADAnalyzer
 
@@ -27,9 +21,9 @@ from agent.draft import Draft
 from agent.input_audio import InputAudioNormalizer
 from agent.persona import Persona
 from agent.services import Services
-from agent.settings import Settings, TurnSettings, VADSettings
+from agent.settings import Settings, VADSettings
 from agent.speaking.mouth import Mouth
-from agent.speculation import SpeculatingSpeechTimeoutStop, SpeculatingTurnAnalyzerStop
+from agent.turn_end import build_turn_end
 
 # Whisper, Silero and smart-turn hear 16 kHz; Kokoro and CSM speak 24 kHz.
 AUDIO_IN_HZ = 16_000
@@ -47,7 +41,7 @@ class Ears:
 
 def load_ears(settings: Settings) -> Ears:
     """Loads their small models; takes tens of milliseconds, so call it off the event loop."""
-    return Ears(build_vad(settings.vad), build_turn_stop(settings.turn, settings.vad))
+    return Ears(build_vad(settings.vad), build_turn_end(settings.turn, settings.vad))
 
 
 def build_pipeline(
@@ -63,7 +57,7 @@ def build_pipeline(
         context,
         LLMUserAggregatorParams(
             vad_analyzer=ears.vad,
-            # A cough opens a turn that nothing but this closes.
+            # A cough opens a turn that nothing but this closes, and words may be owed for ever.
             user_turn_stop_timeout=_EMPTY_TURN_S,
             user_turn_strategies=UserTurnStrategies(stop=[ears.turn_stop]),
         ),
@@ -103,19 +97,3 @@ def build_vad(settings: VADSettings) -> VADAnalyzer:
             return WebRTCVADAnalyzer(params=params, mode=settings.aggressiveness)
         case "hybrid":
             return HybridVADAnalyzer(params=params, mode=settings.aggressiveness)
-
-
-def build_turn_stop(settings: TurnSettings, vad: VADSettings) -> BaseUserTurnStopStrategy:
-    """What decides that the caller has finished: smart-turn beside a timeout, or the timeout."""
-    # Both count from where the VAD noticed the silence.
-    silence_s = max(0.0, settings.silence_s - vad.stop_s)
-    if settings.detector == "smart":
-        analyzer = LocalSmartTurnAnalyzerV3(params=SmartTurnParams(stop_secs=silence_s))
-        smart = (
-            SpeculatingTurnAnalyzerStop if settings.speculate else TurnAnalyzerUserTurnStopStrategy
-        )
-        return smart(turn_analyzer=analyzer)
-    silence = (
-        SpeculatingSpeechTimeoutStop if settings.speculate else SpeechTimeoutUserTurnStopStrategy
-    )
-    return silence(user_speech_timeout=silence_s)

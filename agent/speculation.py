@@ -15,15 +15,10 @@ from pipecat.frames.frames import (
 )
 from pipecat.services.llm_service import LLMService
 from pipecat.turns.types import ProcessFrameResult, UserTurnSpeculation
-from pipecat.turns.user_stop import (
-    BaseUserTurnStopStrategy,
-    NormalizedMatch,
-    SpeechTimeoutUserTurnStopStrategy,
-    TurnAnalyzerUserTurnStopStrategy,
-)
+from pipecat.turns.user_stop import BaseUserTurnStopStrategy, NormalizedMatch
 
 
-class _Speculating(BaseUserTurnStopStrategy):
+class Speculating(BaseUserTurnStopStrategy):
     """Adds speculation to a stop strategy that stands behind it in the method order.
 
     Pipecat's own `EagerUserTurnStopStrategy` does this for speech recognition that ends turns
@@ -102,11 +97,3 @@ class _Speculating(BaseUserTurnStopStrategy):
     async def _forget(self) -> None:
         self._heard.clear()
         await self._withdraw()
-
-
-class SpeculatingTurnAnalyzerStop(_Speculating, TurnAnalyzerUserTurnStopStrategy):
-    """Pipecat's smart-turn strategy; where it waits for more words, an answer is thought of."""
-
-
-class SpeculatingSpeechTimeoutStop(_Speculating, SpeechTimeoutUserTurnStopStrategy):
-    """Pipecat's silence timeout; while it runs, an answer is thought of."""

@@ -29,6 +29,7 @@ from pipecat.utils.types import assert_given
 
 from pipecat_whisper.audio import Mono16k
 from pipecat_whisper.engine import WhisperEngine
+from pipecat_whisper.frames import NothingSaidFrame
 from pipecat_whisper.listener import Caption, Listener, Options
 from pipecat_whisper.segment import PreRoll, Segment
 from pipecat_whisper.settings import WhisperSTTSettings, find_problem
@@ -46,9 +47,10 @@ class WhisperSTTService(STTService):
     The VAD's frames may come from a processor before this one or, upstream, from the user
     aggregator. While somebody speaks, the segment so far is decoded again and again, and the
     words on which two decodes agree are pushed as `InterimTranscriptionFrame`. When the VAD
-    stops, the segment becomes one `TranscriptionFrame`, or none when nobody spoke: then Pipecat
-    ends the turn by its own timeout. Frames come in the order of the speech: interims of a
-    segment before its final, and nothing of the next segment before that.
+    stops, the segment becomes one `TranscriptionFrame`, or a `NothingSaidFrame` when nobody spoke
+    or recognition failed: Pipecat then ends the turn by its own timeout. Frames come in the order
+    of the speech: interims of a segment before its final, and nothing of the next segment before
+    that.
 
     One task follows the segments one after another, so a segment's interims cannot arrive late.
     """
@@ -234,7 +236,12 @@ class WhisperSTTService(STTService):
         listener = Listener(self._engine, segment, self._options)
         while (caption := await listener.caption()) is not None:
             await self._push_interim(caption, segment.user_id)
-        transcript = await listener.final()
+        transcript = None
+        try:
+            transcript = await listener.final()
+        finally:
+            if transcript is None:
+                await self.push_frame(NothingSaidFrame(finalized=self._is_last))
         self._stt_usage_pending_seconds += segment.duration_s
         # Before the transcript, because tracing closes its span there.
         await self.emit_stt_usage_metrics()
@@ -251,10 +258,14 @@ class WhisperSTTService(STTService):
         )
 
     async def _push_final(self, transcript: Transcript, user_id: str) -> None:
-        # "Finalized" promises that nothing more is to come, so not while someone speaks on.
-        frame = self._final(transcript, user_id, finalized=self._unfinished == 1)
+        frame = self._final(transcript, user_id, finalized=self._is_last)
         await self._handle_transcription(transcript.text, True, frame.language)
         await self.push_frame(frame)
+
+    @property
+    def _is_last(self) -> bool:
+        # "Finalized" promises that nothing more is to come, so not while someone speaks on.
+        return self._unfinished == 1
 
     @traced_stt
     async def _handle_transcription(

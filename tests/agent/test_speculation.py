@@ -20,7 +20,7 @@ from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.tests.utils import SleepFrame, run_test
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
-from agent.speculation import SpeculatingSpeechTimeoutStop
+from agent.turn_end import SpeculatingSilenceTurnEnd
 
 PAUSE_S = 0.3
 BEGINS = VADUserStartedSpeakingFrame()
@@ -41,9 +41,7 @@ async def turn(*frames):
     the conversation holds afterwards.
     """
     context = LLMContext()
-    strategies = UserTurnStrategies(
-        stop=[SpeculatingSpeechTimeoutStop(user_speech_timeout=PAUSE_S)]
-    )
+    strategies = UserTurnStrategies(stop=[SpeculatingSilenceTurnEnd(user_speech_timeout=PAUSE_S)])
     pair = LLMContextAggregatorPair(
         context, user_params=LLMUserAggregatorParams(user_turn_strategies=strategies)
     )

@@ -19,7 +19,13 @@ from pipecat.frames.frames import (
 )
 from pipecat.metrics.metrics import STTUsageMetricsData, TTFBMetricsData
 from pipecat.transcriptions.language import Language
-from pipecat_whisper import EngineBusyError, Transcript, WhisperEngine, WhisperSTTService
+from pipecat_whisper import (
+    EngineBusyError,
+    NothingSaidFrame,
+    Transcript,
+    WhisperEngine,
+    WhisperSTTService,
+)
 from pipecat_whisper.decoder import Decoder
 
 from tests.plugins.pipecat_whisper.session import Session
@@ -185,7 +191,17 @@ async def test_a_cough_is_no_transcript_and_the_next_sentence_is(engine: Whisper
         await session.say(silence(1.0))
         await session.say(load("question"))
     assert [bare(frame.text) for frame in session.finals] == [QUESTION]
+    assert len(session.heard(NothingSaidFrame)) == 2
     assert not session.errors
+
+
+async def test_a_noise_behind_a_sentence_is_what_is_finalized(engine: WhisperEngine):
+    async with Session(WhisperSTTService(engine, settings=PLAIN)) as session:
+        await session.say(load("question"))
+        await session.say(silence(1.0))
+    [sentence], [noise] = session.finals, session.heard(NothingSaidFrame)
+    # More was on its way when the sentence was ready, though nothing came of it.
+    assert [sentence.finalized, noise.finalized] == [False, True]
 
 
 async def test_sentences_come_in_order_and_only_the_last_is_finalized(engine: WhisperEngine):
@@ -241,6 +257,7 @@ async def test_an_engine_error_is_reported_and_the_session_lives(
             await session.until(lambda: session.errors)
         await session.say(load("question"))
     assert session.errors == ["Speech recognition failed: out of memory."]
+    assert [frame.finalized for frame in session.heard(NothingSaidFrame)] == [True]
     assert [bare(frame.text) for frame in session.finals] == [QUESTION]
 
 

@@ -1,0 +1,66 @@
+"""A turn ends on all that the caller said, not on the first half of it.
+
+Pipecat ends a turn when no words have come a second after his last sound; if there are words of an
+earlier sentence of the turn, it ends on those. Where recognition takes longer, on a busy machine,
+the first sentence would be answered alone, and the second would interrupt the answer.
+"""
+
+from typing import Any
+
+from pipecat.frames.frames import (
+    Frame,
+    TranscriptionFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.turns.types import ProcessFrameResult
+from pipecat.turns.user_stop import BaseUserTurnStopStrategy
+from pipecat_whisper import NothingSaidFrame
+
+
+class OwedWords(BaseUserTurnStopStrategy):
+    """Puts off the end of a turn while words are owed.
+
+    It stands before the strategy that decides on the end in the method order. Words are owed from
+    the caller's first sound until recognition says that nothing more is on its way. The wait is
+    bounded by Pipecat's `user_turn_stop_timeout`.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Passes everything on to the strategy behind."""
+        super().__init__(**kwargs)
+        self._sounds = False
+        self._owed = False
+        self._put_off = False
+        self._enable_frames: bool | None = None
+
+    async def handle_user_turn_stopped(self) -> None:
+        """The turn ended, if need be without the words that are owed."""
+        await super().handle_user_turn_stopped()
+        self._put_off = False
+
+    async def process_frame(self, frame: Frame) -> ProcessFrameResult:
+        """Keeps account of what is owed, and makes up for an end that was put off."""
+        match frame:
+            case VADUserStartedSpeakingFrame():
+                self._sounds = self._owed = True
+                self._put_off = False
+            case VADUserStoppedSpeakingFrame():
+                self._sounds = False
+            case TranscriptionFrame() | NothingSaidFrame() if not self._sounds:
+                self._owed = not frame.finalized
+        result = await super().process_frame(frame)
+        if self._put_off and not self._owed:
+            await self.trigger_user_turn_stopped(enable_user_speaking_frames=self._enable_frames)
+        return result or ProcessFrameResult.CONTINUE
+
+    async def trigger_user_turn_stopped(
+        self, *, enable_user_speaking_frames: bool | None = None
+    ) -> None:
+        """Ends the turn now, or when nothing is owed any more."""
+        self._put_off = self._owed
+        self._enable_frames = enable_user_speaking_frames
+        if not self._owed:
+            await super().trigger_user_turn_stopped(
+                enable_user_speaking_frames=enable_user_speaking_frames
+            )
