@@ -19,6 +19,7 @@ from agent.apology import Apology
 from agent.context_limit import ContextLimit
 from agent.draft import Draft
 from agent.input_audio import InputAudioNormalizer
+from agent.owed_words import PATIENCE_S
 from agent.persona import Persona
 from agent.services import Services
 from agent.settings import Settings, VADSettings
@@ -28,7 +29,6 @@ from agent.turn_end import build_turn_end
 # Whisper, Silero and smart-turn hear 16 kHz; Kokoro and CSM speak 24 kHz.
 AUDIO_IN_HZ = 16_000
 AUDIO_OUT_HZ = 24_000
-_EMPTY_TURN_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def build_pipeline(
         LLMUserAggregatorParams(
             vad_analyzer=ears.vad,
             # A cough opens a turn that nothing but this closes, and words may be owed for ever.
-            user_turn_stop_timeout=_EMPTY_TURN_S,
+            user_turn_stop_timeout=PATIENCE_S,
             user_turn_strategies=UserTurnStrategies(stop=[ears.turn_stop]),
         ),
     )

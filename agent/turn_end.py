@@ -21,11 +21,11 @@ class SilenceTurnEnd(OwedWords, SpeechTimeoutUserTurnStopStrategy):
     """Pipecat's silence timeout, on all that the caller said."""
 
 
-class SpeculatingSmartTurnEnd(Speculating, SmartTurnEnd):
+class SpeculatingSmartTurnEnd(OwedWords, Speculating, TurnAnalyzerUserTurnStopStrategy):
     """The same; where it waits for more words, an answer is thought of."""
 
 
-class SpeculatingSilenceTurnEnd(Speculating, SilenceTurnEnd):
+class SpeculatingSilenceTurnEnd(OwedWords, Speculating, SpeechTimeoutUserTurnStopStrategy):
     """The same; while the timeout runs, an answer is thought of."""
 
 

@@ -144,6 +144,9 @@ class WhisperSTTService(STTService):
             if self._segment is None:
                 await self._open_segment(self._pre_roll.take_opening())
         elif isinstance(frame, VADUserStoppedSpeakingFrame):
+            if self._segment is None:
+                # It was lost, or cut at this very moment.
+                await self.push_frame(NothingSaidFrame(finalized=self._unfinished == 0))
             # Some of the silence that the VAD heard has not come out of the resampler yet.
             self._close_segment(max(0.0, frame.stop_secs - self._mono.held_back_s))
         elif isinstance(frame, STTMuteFrame) and frame.mute:
@@ -229,6 +232,7 @@ class WhisperSTTService(STTService):
                 # Whatever it is, the next segment may well work, and a session without this task
                 # would be deaf: hence every error, in a category that ends nothing.
                 await self.push_error(str(error), error, category=ErrorCategory.UNKNOWN)
+                await self.push_frame(NothingSaidFrame(finalized=self._is_last))
             finally:
                 self._unfinished -= 1
 
@@ -236,17 +240,14 @@ class WhisperSTTService(STTService):
         listener = Listener(self._engine, segment, self._options)
         while (caption := await listener.caption()) is not None:
             await self._push_interim(caption, segment.user_id)
-        transcript = None
-        try:
-            transcript = await listener.final()
-        finally:
-            if transcript is None:
-                await self.push_frame(NothingSaidFrame(finalized=self._is_last))
+        transcript = await listener.final()
         self._stt_usage_pending_seconds += segment.duration_s
         # Before the transcript, because tracing closes its span there.
         await self.emit_stt_usage_metrics()
         if transcript is not None:
             await self._push_final(transcript, segment.user_id)
+        else:
+            await self.push_frame(NothingSaidFrame(finalized=self._is_last))
 
     async def _push_interim(self, caption: Caption, user_id: str) -> None:
         language = _language(caption.transcript)

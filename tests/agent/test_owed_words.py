@@ -17,6 +17,7 @@ from pipecat.tests.utils import SleepFrame, run_test
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat_whisper import NothingSaidFrame
 
+from agent import owed_words
 from agent.turn_end import (
     SilenceTurnEnd,
     SmartTurnEnd,
@@ -128,6 +129,27 @@ async def test_who_goes_on_speaking_ends_nothing(end):
 async def test_words_that_never_come_end_it_after_a_while(end):
     lost = (BEGINS, pauses(), BEGINS, pauses(), words("One.", finalized=False))
     assert await turns(end, *lost, SleepFrame(GIVES_UP_S)) == ["One."]
+
+
+async def test_words_that_were_made_before_he_went_on_say_nothing_of_what_he_says_now(end):
+    early = words("One.")
+    late = (BEGINS, pauses(), VADUserStartedSpeakingFrame(), pauses(), early, AGES)
+    assert await turns(end, *late) == []
+    assert await turns(end, *late, words("Two.")) == ["One. Two."]
+
+
+async def test_noises_do_not_put_it_off_for_ever(end, monkeypatch):
+    monkeypatch.setattr(owed_words, "PATIENCE_S", GIVES_UP_S)
+    noises = (VADUserStartedSpeakingFrame(), pauses(), AGES, NothingSaidFrame(finalized=False)) * 6
+    assert await turns(end, BEGINS, pauses(), *noises[:2], words("One."), *noises) == ["One."]
+
+
+async def test_late_words_are_a_turn_of_their_own_and_owe_nothing(end):
+    lost = (BEGINS, pauses(), BEGINS, pauses(), words("One.", finalized=False))
+    assert await turns(end, *lost, SleepFrame(GIVES_UP_S), AGES, words("Two."), AGES) == [
+        "One.",
+        "Two.",
+    ]
 
 
 async def test_what_one_turn_was_owed_the_next_does_not_wait_for(end):
