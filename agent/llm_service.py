@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from openai import AsyncOpenAI, Timeout
-from pipecat.frames.frames import Frame
+from pipecat.frames.frames import EagerEndOfTurnCancelFrame, Frame, LLMContextFrame
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.openai.llm import OpenAILLMService
 
@@ -37,6 +37,7 @@ class SharedClientLLMService(OpenAILLMService):
         self._shared = client
         self._draft = draft
         self._on_cleanup = on_cleanup
+        self._withdrawn = 0
         super().__init__(**kwargs)
 
     def create_client(self, *args: Any, **kwargs: Any) -> AsyncOpenAI:
@@ -44,7 +45,16 @@ class SharedClientLLMService(OpenAILLMService):
         return self._shared
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Lets the draft see what is asked; the rest is Pipecat's."""
+        """Lets the draft see what is asked, and drops what is asked no more.
+
+        A withdrawal is a system frame, and overtakes what it withdraws where that waits in a queue;
+        Pipecat would answer it all the same, and speak that. Frames are numbered as they are made.
+        """
+        match frame:
+            case EagerEndOfTurnCancelFrame():
+                self._withdrawn = frame.id
+            case LLMContextFrame(speculation=True) if frame.id < self._withdrawn:
+                return
         if self._draft is not None:
             await self._draft.follow(frame)
         await super().process_frame(frame, direction)

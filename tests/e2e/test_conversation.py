@@ -100,10 +100,10 @@ async def test_barge_in_stops_the_voice_and_the_context_ends_where_it_stopped(
     async with Caller(server.ws_url) as caller:
         await greeted(caller)
         spoken_at = await caller.say(question)
-        await caller.message("bot-started-speaking", after=spoken_at)
+        began_at = (await caller.message("bot-started-speaking", after=spoken_at)).at
         await asyncio.sleep(3)
         second_at = await caller.say(remark)
-        cut_at = next(at for at in caller.interruptions if at > spoken_at)
+        cut_at = next(at for at in caller.interruptions if at > began_at)
         assert cut_at < second_at, "it stopped while he was still speaking"
         await all_said(caller, after=second_at)
         late = [h for h in caller.heard if cut_at < h.at < second_at]
