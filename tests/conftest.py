@@ -40,6 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(_CONVERSATIONS):
             item.add_marker(pytest.mark.conversation)
+            if not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(400))  # over a minute on a quick machine
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 

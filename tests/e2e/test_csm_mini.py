@@ -82,21 +82,23 @@ async def test_what_it_says_is_understood(inside, llm, question):
     assert word_errors(" ".join(heard), " ".join(LINES)) <= MOST_ERRORS, heard
 
 
-@pytest.mark.parametrize("name", PERSONAS)
-async def test_the_voice_is_more_that_of_the_personas_recording_than_the_farthest_ones(
-    inside, llm, question, choir, name
-):
+async def test_the_voice_is_that_of_the_personas_recording(inside, llm, question, choir):
     llm.reply = lambda messages: " ".join(LINES)
-    async with Caller(f"{inside.ws_url}?persona={name}") as caller:
-        await greeted(caller)
-        audio, rate = caller.audio_since(await answer(caller, question))
-    assert rate == 24_000
-    ear, voices = choir
-    voice = ear.voice(for_judges(audio))
-    assert voice is not None
-    # One voice for all, which is what a codec without voices has, would be wrong for one of them.
-    farthest = Choir(voices[name], voices).farthest
-    assert voice @ voices[name] > voice @ voices[farthest]
+    ear, recorded = choir
+    heard: dict[str, Voice] = {}
+    for name in PERSONAS:
+        async with Caller(f"{inside.ws_url}?persona={name}") as caller:
+            await greeted(caller)
+            audio, rate = caller.audio_since(await answer(caller, question))
+        assert rate == 24_000
+        heard[name] = ear.voice(for_judges(audio))
+    # Each fits its own recording better than if the two that are least alike were exchanged. Which
+    # of all is nearest, its codec loses. One voice for all would come to nought but for chance.
+    for name in PERSONAS:
+        other = Choir(recorded[name], recorded).farthest
+        own = heard[name] @ recorded[name] + heard[other] @ recorded[other]
+        exchanged = heard[name] @ recorded[other] + heard[other] @ recorded[name]
+        assert own > exchanged + 0.1, name
 
 
 async def test_after_a_barge_in_the_memory_ends_with_the_word_that_was_heard(
