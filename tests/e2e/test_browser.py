@@ -211,6 +211,31 @@ async def test_dark_and_phone_sized(server, llm, tmp_path):
         assert width <= 390, "nothing sticks out sideways"
 
 
+async def test_only_what_shows_loudness_is_styled_anew_and_nothing_in_silence(
+    server, llm, tmp_path
+):
+    mic = microphone(tmp_path / "mic.wav", 60)
+    async with open_page(server.url, mic) as page:
+        await page.evaluate(
+            """() => {
+              window.__styled = [];
+              new MutationObserver((changes) => window.__styled.push(
+                ...changes.map(({ target }) => target.className || target.tagName)
+              )).observe(document, { subtree: true, attributeFilter: ["style"] });
+            }"""
+        )
+        await start(page)
+        await state(page, "speaking")
+        await state(page, "listening")
+        await page.wait_for_timeout(2000)  # the orb comes to rest
+        speaking = await page.evaluate("() => window.__styled.splice(0)")
+        await page.wait_for_timeout(1000)
+        silent = await page.evaluate("() => window.__styled")
+    # The page itself has the persona's colour; for loudness, all of it would be styled each time.
+    assert speaking.count("HTML") <= 1 < speaking.count("orb")
+    assert not silent
+
+
 async def test_the_page_asks_nobody_else(server, llm, tmp_path):
     mic = microphone(tmp_path / "mic.wav", 60)
     async with open_page(server.url, mic) as page:

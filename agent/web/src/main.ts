@@ -16,7 +16,7 @@ const view = new View();
 const captions = new Captions(view.captions);
 const picker = new PersonaPicker(view.cards, (persona) => view.meet(persona));
 const voiceSign = new VoiceSign(view.voice, view.voiceNote);
-const meter = new Meter(view.level, (silent) => {
+const meter = new Meter(view.level, view.orb, (silent) => {
   if (silent) view.say(SILENT);
   else view.unsay(SILENT);
 });

@@ -15,7 +15,10 @@ export interface Sources {
 
 /**
  * Draws the two loudnesses, many times a second, as the custom properties `--mic` and `--voice`
- * (0 to 1) of the page, and notices a microphone that gives nothing but silence.
+ * (0 to 1), and notices a microphone that gives nothing but silence.
+ *
+ * They stand on nothing but what shows them: everything below an element is styled anew whenever
+ * one of them changes.
  */
 export class Meter {
   private frame = 0;
@@ -26,6 +29,7 @@ export class Meter {
 
   constructor(
     private readonly meter: HTMLElement,
+    private readonly orb: HTMLElement,
     private readonly onSilence: (silent: boolean) => void,
   ) {}
 
@@ -57,10 +61,16 @@ export class Meter {
   }
 
   private show(): void {
-    const { style } = document.documentElement;
-    style.setProperty("--mic", this.microphone.toFixed(3));
-    style.setProperty("--voice", this.voice.toFixed(3));
-    this.meter.setAttribute("aria-valuenow", String(Math.round(this.microphone * 100)));
+    const microphone = this.microphone.toFixed(2);
+    this.put(this.meter, "--mic", microphone);
+    this.put(this.orb, "--mic", microphone);
+    this.put(this.orb, "--voice", this.voice.toFixed(2));
+  }
+
+  private put(element: HTMLElement, name: string, value: string): void {
+    if (element.style.getPropertyValue(name) === value) return;
+    element.style.setProperty(name, value);
+    if (element === this.meter) element.setAttribute("aria-valuenow", `${Math.round(+value * 100)}`);
   }
 }
 

@@ -22,6 +22,7 @@ export class View {
   readonly captions = find("[data-testid=captions]");
   readonly cards = find("#cards");
   readonly level = find("[data-testid=level]");
+  readonly orb = find(".orb");
   readonly voice = find("[data-testid=voice]");
   readonly voiceNote = find("[data-testid=voice-note]");
 
