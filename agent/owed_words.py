@@ -24,7 +24,7 @@ PATIENCE_S = 3.0
 
 
 class OwedWords(BaseUserTurnStopStrategy):
-    """Puts off the end of a turn while words are owed, for `PATIENCE_S` at most.
+    """Puts off the end of a turn while words are owed, for `PATIENCE_S` after others at most.
 
     It stands before the strategy that decides on the end in the method order. Words are owed from
     the caller's first sound until recognition says that nothing more is on its way.
@@ -59,6 +59,8 @@ class OwedWords(BaseUserTurnStopStrategy):
                 self._sounds = False
             case TranscriptionFrame() | NothingSaidFrame() if not self._sounds:
                 self._owed = not frame.finalized or frame.id < self._latest_sound
+        if isinstance(frame, TranscriptionFrame):
+            self._latest_end = None  # he did say something: patience begins anew
         result = await super().process_frame(frame)
         if self._put_off and not self._owed:
             await self.trigger_user_turn_stopped(enable_user_speaking_frames=self._enable_frames)

@@ -75,13 +75,13 @@ def words(text: str, *, finalized: bool = True) -> TranscriptionFrame:
     return TranscriptionFrame(text, "caller", "now", finalized=finalized)
 
 
-async def turns(end: str, *frames) -> list[str]:
+async def turns(end: str, *frames, gives_up_s: float = 60) -> list[str]:
     """What the conversation holds of a caller's frames: the words of each turn that has ended."""
     context = LLMContext()
     pair = LLMContextAggregatorPair(
         context,
         user_params=LLMUserAggregatorParams(
-            user_turn_stop_timeout=GIVES_UP_S,
+            user_turn_stop_timeout=gives_up_s,
             user_turn_strategies=UserTurnStrategies(stop=[ENDS[end]()]),
         ),
     )
@@ -128,7 +128,7 @@ async def test_who_goes_on_speaking_ends_nothing(end):
 
 async def test_words_that_never_come_end_it_after_a_while(end):
     lost = (BEGINS, pauses(), BEGINS, pauses(), words("One.", finalized=False))
-    assert await turns(end, *lost, SleepFrame(GIVES_UP_S)) == ["One."]
+    assert await turns(end, *lost, SleepFrame(GIVES_UP_S), gives_up_s=GIVES_UP_S) == ["One."]
 
 
 async def test_words_that_were_made_before_he_went_on_say_nothing_of_what_he_says_now(end):
@@ -144,15 +144,20 @@ async def test_noises_do_not_put_it_off_for_ever(end, monkeypatch):
     assert await turns(end, BEGINS, pauses(), *noises[:2], words("One."), *noises) == ["One."]
 
 
+async def test_who_says_more_is_waited_for_as_long_again(end, monkeypatch):
+    monkeypatch.setattr(owed_words, "PATIENCE_S", 5 * AGES.sleep)
+    sentence = (VADUserStartedSpeakingFrame(), pauses(), AGES, words("On.", finalized=False))
+    told = await turns(end, BEGINS, pauses(), *sentence * 7, AGES, words("End."))
+    assert told == [f"{'On. ' * 7}End."]
+
+
 async def test_late_words_are_a_turn_of_their_own_and_owe_nothing(end):
     lost = (BEGINS, pauses(), BEGINS, pauses(), words("One.", finalized=False))
-    assert await turns(end, *lost, SleepFrame(GIVES_UP_S), AGES, words("Two."), AGES) == [
-        "One.",
-        "Two.",
-    ]
+    after = (SleepFrame(GIVES_UP_S), AGES, words("Two."), AGES)
+    assert await turns(end, *lost, *after, gives_up_s=GIVES_UP_S) == ["One.", "Two."]
 
 
 async def test_what_one_turn_was_owed_the_next_does_not_wait_for(end):
     lost = (BEGINS, pauses(), BEGINS, pauses(), words("One.", finalized=False))
     after = (SleepFrame(GIVES_UP_S), AGES, BEGINS, pauses(), words("Two."))
-    assert await turns(end, *lost, *after) == ["One.", "Two."]
+    assert await turns(end, *lost, *after, gives_up_s=GIVES_UP_S) == ["One.", "Two."]
