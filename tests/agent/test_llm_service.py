@@ -32,7 +32,7 @@ def asks(words: str, *, speculation: bool = False) -> LLMContextFrame:
 async def said(client: AsyncOpenAI, *frames: Frame) -> str:
     """All that leaves the service for the voice."""
     service = SharedClientLLMService(client=client)
-    down, _ = await run_test(service, frames_to_send=[*frames, SleepFrame(1.0)])
+    down, _ = await run_test(service, frames_to_send=[*frames])
     return "".join(frame.text for frame in down if isinstance(frame, LLMTextFrame))
 
 
@@ -40,7 +40,7 @@ async def test_what_is_asked_on_trial_is_said_when_the_turn_has_ended(client):
     trial = asks("One.", speculation=True)
     assert await said(client, UserStartedSpeakingFrame(), trial) == ""
     trial = asks("One.", speculation=True)
-    ended = (SleepFrame(1.0), UserStoppedSpeakingFrame())
+    ended = (SleepFrame(), UserStoppedSpeakingFrame())
     assert await said(client, UserStartedSpeakingFrame(), trial, *ended) == "You said: One."
 
 
@@ -54,5 +54,5 @@ async def test_what_was_withdrawn_before_it_came_is_never_said(client, llm):
 
 async def test_what_is_tried_after_a_withdrawal_is_asked(client):
     first, second = EagerEndOfTurnCancelFrame(), asks("One.", speculation=True)
-    ended = (SleepFrame(1.0), UserStoppedSpeakingFrame())
+    ended = (SleepFrame(), UserStoppedSpeakingFrame())
     assert await said(client, UserStartedSpeakingFrame(), first, second, *ended) == "You said: One."
