@@ -145,7 +145,7 @@ class WhisperSTTService(STTService):
                 await self._open_segment(self._pre_roll.take_opening())
         elif isinstance(frame, VADUserStoppedSpeakingFrame):
             if self._segment is None:
-                # It was lost, or cut at this very moment.
+                # There was no room for it: of what was said before, nothing else may be owed.
                 await self.push_frame(NothingSaidFrame(finalized=self._unfinished == 0))
             # Some of the silence that the VAD heard has not come out of the resampler yet.
             self._close_segment(max(0.0, frame.stop_secs - self._mono.held_back_s))

@@ -2,12 +2,7 @@
 
 import pytest
 from pipecat.audio.turn.base_turn_analyzer import BaseTurnAnalyzer, BaseTurnParams, EndOfTurnState
-from pipecat.frames.frames import (
-    TranscriptionFrame,
-    UserStoppedSpeakingFrame,
-    VADUserStartedSpeakingFrame,
-    VADUserStoppedSpeakingFrame,
-)
+from pipecat.frames.frames import UserStoppedSpeakingFrame, VADUserStartedSpeakingFrame
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import (
     LLMContextAggregatorPair,
@@ -24,6 +19,7 @@ from agent.turn_end import (
     SpeculatingSilenceTurnEnd,
     SpeculatingSmartTurnEnd,
 )
+from tests.agent.turn_frames import BEGINS, pauses, words
 
 pytestmark = pytest.mark.parametrize("end", ["silence", "smart", "trying silence", "trying smart"])
 
@@ -31,7 +27,6 @@ SILENCE_S = 0.1
 # Long enough for every strategy to end the turn, were it not for the words.
 AGES = SleepFrame(4 * SILENCE_S)
 GIVES_UP_S = 12 * SILENCE_S
-BEGINS = VADUserStartedSpeakingFrame()
 
 
 class EveryPauseEnds(BaseTurnAnalyzer):
@@ -65,14 +60,6 @@ ENDS = {
     "trying silence": lambda: SpeculatingSilenceTurnEnd(user_speech_timeout=SILENCE_S),
     "trying smart": lambda: SpeculatingSmartTurnEnd(turn_analyzer=EveryPauseEnds()),
 }
-
-
-def pauses() -> VADUserStoppedSpeakingFrame:
-    return VADUserStoppedSpeakingFrame(stop_secs=0.2)
-
-
-def words(text: str, *, finalized: bool = True) -> TranscriptionFrame:
-    return TranscriptionFrame(text, "caller", "now", finalized=finalized)
 
 
 async def turns(end: str, *frames, gives_up_s: float = 60) -> list[str]:
@@ -141,7 +128,8 @@ async def test_words_that_were_made_before_he_went_on_say_nothing_of_what_he_say
 async def test_noises_do_not_put_it_off_for_ever(end, monkeypatch):
     monkeypatch.setattr(owed_words, "PATIENCE_S", GIVES_UP_S)
     noises = (VADUserStartedSpeakingFrame(), pauses(), AGES, NothingSaidFrame(finalized=False)) * 6
-    assert await turns(end, BEGINS, pauses(), *noises[:2], words("One."), *noises) == ["One."]
+    sentence = (BEGINS, pauses(), *noises[:2], words("One.", finalized=False))
+    assert await turns(end, *sentence, *noises) == ["One."]
 
 
 async def test_who_says_more_is_waited_for_as_long_again(end, monkeypatch):

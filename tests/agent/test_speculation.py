@@ -6,10 +6,7 @@ from pipecat.frames.frames import (
     ErrorFrame,
     InterruptionFrame,
     LLMContextFrame,
-    TranscriptionFrame,
     UserStoppedSpeakingFrame,
-    VADUserStartedSpeakingFrame,
-    VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import (
@@ -21,17 +18,9 @@ from pipecat.tests.utils import SleepFrame, run_test
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
 from agent.turn_end import SpeculatingSilenceTurnEnd
+from tests.agent.turn_frames import BEGINS, pauses, words
 
 PAUSE_S = 0.3
-BEGINS = VADUserStartedSpeakingFrame()
-
-
-def pauses() -> VADUserStoppedSpeakingFrame:
-    return VADUserStoppedSpeakingFrame(stop_secs=0.2)
-
-
-def words(text: str, *, finalized: bool = True) -> TranscriptionFrame:
-    return TranscriptionFrame(text, "caller", "now", finalized=finalized)
 
 
 async def turn(*frames):

@@ -62,16 +62,16 @@ export class Meter {
 
   private show(): void {
     const microphone = this.microphone.toFixed(2);
-    this.put(this.meter, "--mic", microphone);
-    this.put(this.orb, "--mic", microphone);
-    this.put(this.orb, "--voice", this.voice.toFixed(2));
+    put(this.orb, "--voice", this.voice.toFixed(2));
+    put(this.orb, "--mic", microphone);
+    put(this.meter, "--mic", microphone);
+    this.meter.setAttribute("aria-valuenow", String(Math.round(this.microphone * 100)));
   }
+}
 
-  private put(element: HTMLElement, name: string, value: string): void {
-    if (element.style.getPropertyValue(name) === value) return;
-    element.style.setProperty(name, value);
-    if (element === this.meter) element.setAttribute("aria-valuenow", `${Math.round(+value * 100)}`);
-  }
+/** Setting what is there already has an element styled anew, too. */
+function put({ style }: HTMLElement, name: string, value: string): void {
+  if (style.getPropertyValue(name) !== value) style.setProperty(name, value);
 }
 
 /** Loudness as people feel it: decibels, as a share of the meter. */

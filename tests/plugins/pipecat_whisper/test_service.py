@@ -215,6 +215,18 @@ async def test_sentences_come_in_order_and_only_the_last_is_finalized(engine: Wh
     assert [first.finalized, second.finalized] == [False, True]
 
 
+async def test_a_sentence_that_found_no_room_is_not_waited_for(
+    engine: WhisperEngine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pipecat_whisper.service._MAX_BEHIND", 1)
+    service = WhisperSTTService(engine, settings=PLAIN)
+    async with Session(service) as session:
+        for _ in range(4):
+            await session.say(load("question"))
+    assert session.errors
+    assert len(session.heard(NothingSaidFrame)) == len(session.errors)
+
+
 async def test_long_speech_is_cut_and_goes_on(engine: WhisperEngine):
     settings = Settings(interim_interval_s=0, eager_final=False, max_segment_s=4)
     parts = [load("speech_michael"), silence(0.4), load("question"), silence(0.4), load("remark")]
